@@ -1,0 +1,45 @@
+"""bioseq_gym: black-box optimization of biological sequences, as a benchmark suite.
+
+Importing it registers the Gymnasium environments, so that ``gymnasium.make("Ehrlich-v0", L=128)`` works.
+"""
+
+from bioseq_gym.budget import EvaluationBudget, Ledger
+from bioseq_gym.envs import register_environments
+from bioseq_gym.errors import (
+    BioseqGymError,
+    BudgetExhausted,
+    InvalidBudget,
+    InvalidLedger,
+    InvalidRun,
+    InvalidSequence,
+    InvalidSpec,
+    InvalidSubmission,
+    LedgerRepaired,
+    UnknownName,
+)
+from bioseq_gym.functions import Ehrlich, EhrlichSpec
+from bioseq_gym.suite import Task, load_task, task_names
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BioseqGymError",
+    "BudgetExhausted",
+    "Ehrlich",
+    "EhrlichSpec",
+    "EvaluationBudget",
+    "InvalidBudget",
+    "InvalidLedger",
+    "InvalidRun",
+    "InvalidSequence",
+    "InvalidSpec",
+    "InvalidSubmission",
+    "Ledger",
+    "LedgerRepaired",
+    "Task",
+    "UnknownName",
+    "load_task",
+    "task_names",
+]
+
+register_environments()

@@ -1,0 +1,101 @@
+"""What an environment asks for values: the function itself, or, under a budget, a ledger in front of it."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bioseq_gym.budget.ledger import Ledger
+from bioseq_gym.errors import BudgetExhausted, InvalidBudget
+from bioseq_gym.functions import Ehrlich
+from bioseq_gym.functions.ehrlich import MotifMatch, check_sequences, raise_bad_token
+
+
+class Oracle:
+    """A function without a budget: every call is scored, nothing is kept."""
+
+    def __init__(self, function: Ehrlich) -> None:
+        self._function = function
+
+    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Values (B,) of the sequences ``x`` (B, L), -inf where infeasible."""
+        return self._function(x)
+
+    def best_matches(self, x: NDArray[np.integer]) -> list[MotifMatch] | None:
+        """Where the motifs match ``x`` (L,) best, for rendering."""
+        return self._function.best_matches(x)
+
+    def metered(self, max_evaluations: int, ledger: Ledger | str | os.PathLike[str] | None) -> MeteredOracle:
+        """The same function behind a ledger and a budget."""
+        spec = self._function.spec
+        if not isinstance(ledger, Ledger):
+            ledger = Ledger(spec.digest, spec.V, spec.L, ledger)
+        elif ledger.digest != spec.digest:
+            raise InvalidBudget(f"the ledger is of the function {ledger.digest[:12]}, the env of {spec.digest[:12]}")
+        return MeteredOracle(self._function, max_evaluations, ledger)
+
+
+class MeteredOracle:
+    """A function behind a ledger and a budget. It holds neither motifs nor transition matrix nor a way to them."""
+
+    def __init__(self, function: Ehrlich, max_evaluations: int, ledger: Ledger) -> None:
+        if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, (int, np.integer)):
+            raise InvalidBudget(f"max_evaluations must be an integer, not {max_evaluations!r}")
+        if max_evaluations <= 0:
+            raise InvalidBudget(f"max_evaluations is {max_evaluations}; give a budget of at least 1")
+        if len(ledger) > max_evaluations:
+            raise InvalidBudget(
+                f"the ledger holds {len(ledger)} evaluations already, more than the budget of {max_evaluations}; "
+                "give the budget that the run was started with"
+            )
+        self._max_evaluations = int(max_evaluations)
+        self._ledger = ledger
+        _FUNCTIONS[self] = function
+
+    @property
+    def remaining(self) -> int:
+        """Evaluations that are left."""
+        return self._max_evaluations - self._ledger.position
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was asked and answered so far."""
+        return self._ledger
+
+    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Values (B,) of ``x`` (B, L): new rows are scored, charged and recorded, known ones answered free.
+
+        Raises:
+            InvalidSequence: see :meth:`Ehrlich.__call__`.
+            BudgetExhausted: the new rows do not fit; nothing was scored or charged.
+        """
+        ledger = self._ledger
+        batch = check_sequences(x, ledger.L)
+        if bad := ((batch < 0) | (batch >= ledger.V)).any(axis=1).nonzero()[0].tolist():
+            raise_bad_token(batch, bad[0], ledger.V)
+        tokens = batch.astype(np.uint8)
+        raw = tokens.tobytes()
+        rows = [raw[i : i + ledger.L] for i in range(0, len(raw), ledger.L)]
+        new = ledger._new_rows(rows)
+        if len(new) > self._max_evaluations - len(ledger):
+            raise BudgetExhausted(self.remaining, len(new))
+        values = _FUNCTIONS[self](tokens[list(new.values())]) if new else np.empty(0)
+        return ledger._answer(rows, new, values)
+
+    def best_matches(self, _: NDArray[np.integer]) -> None:
+        """None: under a budget the motifs are not shown."""
+
+    def metered(self, *_: object) -> NoReturn:
+        """Refused: a budget is given once."""
+        raise InvalidBudget("this environment has a budget already; make a new one with gym.make to start again")
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise InvalidBudget("an environment under a budget can't be copied or pickled: a copy would be a second budget")
+
+
+# Kept beside the objects and not in them, so that no chain of attributes leads from what an agent holds to the function.
+_FUNCTIONS: WeakKeyDictionary[MeteredOracle, Ehrlich] = WeakKeyDictionary()

@@ -1,0 +1,118 @@
+"""The wrapper that every agent works under."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bioseq_gym.budget.ledger import Ledger
+from bioseq_gym.budget.oracle import MeteredOracle, Oracle
+from bioseq_gym.errors import InvalidBudget
+
+
+class EvaluationBudget(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment of bioseq_gym with a fixed number of evaluations.
+
+    Reinforcement learning uses :meth:`step`, batch optimizers use :meth:`evaluate`; both write the same ledger. Each
+    distinct sequence is charged once, infeasible ones too; repeats and resets are free. When nothing is left,
+    ``step`` truncates the episode with ``info["budget_exhausted"]`` and ``evaluate`` raises. The budget holds for
+    ``env.unwrapped`` as well, can't be given twice, and neither wrapper nor environment can be copied. Motifs, optimum
+    and transition matrix can't be reached from here; ``spec`` is None, since it would name them.
+
+    Args:
+        env: an environment of bioseq_gym without a budget.
+        max_evaluations: the number of distinct sequences that may be scored, at least 1.
+        ledger: a :class:`Ledger`, or the path of its file, made if it does not exist; by default one in memory.
+
+    Raises:
+        InvalidBudget: the budget is not positive, the env is not one of bioseq_gym or has a budget already.
+        InvalidLedger: see :class:`Ledger`.
+
+    Example:
+        >>> env = EvaluationBudget(gymnasium.make("Ehrlich-v0", L=32), max_evaluations=1000)
+        >>> values, feasible = env.evaluate(env.initial_solution[None])
+        >>> env.remaining
+        999
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        max_evaluations: int,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+    ) -> None:
+        core: Any = env.unwrapped
+        if not isinstance(getattr(core, "_oracle", None), (Oracle, MeteredOracle)):
+            raise InvalidBudget(f"{env} is not an environment of bioseq_gym; make one with gym.make('Ehrlich-v0')")
+        super().__init__(env)
+        self._meter: MeteredOracle = core._oracle.metered(max_evaluations, ledger)
+        core._oracle = self._meter
+        _forget_spec(env)
+
+    def evaluate(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Score a batch.
+
+        Args:
+            x: (B, L) tokens of any integer dtype, B >= 1.
+
+        Returns:
+            Values (B,), float64, -inf where infeasible; and whether each row is feasible, (B,) bool.
+
+        Raises:
+            InvalidSequence: a wrong dtype, shape or token.
+            BudgetExhausted: more new rows than are left; nothing was scored or charged.
+        """
+        values = self._meter.evaluate(x)
+        return values, values > -np.inf
+
+    @property
+    def remaining(self) -> int:
+        """Evaluations that are left."""
+        return self._meter.remaining
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do: the budget is spent or a value of 1, the optimum, was found."""
+        return self.remaining == 0 or max(self.ledger.best_value, self.initial_value) >= 1.0
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was asked and answered so far."""
+        return self._meter.ledger
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V: tokens are 0 .. V-1."""
+        return self._meter.ledger.V
+
+    @property
+    def length(self) -> int:
+        """L: the number of tokens in a sequence."""
+        return self._meter.ledger.L
+
+    @property
+    def initial_solution(self) -> NDArray[np.int64]:
+        """(L,) the task's feasible start."""
+        return self.get_wrapper_attr("initial_solution").copy()
+
+    @property
+    def initial_value(self) -> float:
+        """The value of the start, given free."""
+        return self.get_wrapper_attr("initial_value")
+
+    def close(self) -> None:
+        """Close the ledger and the environment."""
+        self.ledger.close()
+        super().close()
+
+
+def _forget_spec(env: gymnasium.Env[Any, Any]) -> None:
+    """Drop the EnvSpec, which names the function, from the environment and from the wrappers that may have kept it."""
+    while isinstance(env, gymnasium.Wrapper):
+        env._cached_spec = None
+        env = env.env
+    env.spec = None
