@@ -1,0 +1,36 @@
+"""Random search: mutants of random feasible sequences found so far. The floor that every optimizer must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bioseq_gym import EvaluationBudget
+from bioseq_gym.agent import Agent
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of random search."""
+
+    batch_size: int = field(default=100, metadata={"help": "sequences per call"})
+    mutations: float = field(default=2.0, metadata={"help": "mean number of substitutions per child"})
+
+
+def run(env: EvaluationBudget, seed: int, config: Config) -> None:
+    """Mutate sequences drawn uniformly from the feasible ones, whatever their value."""
+    rng = np.random.default_rng(seed)
+    feasible = env.initial_solution[None].astype(np.uint8)
+    while not env.done:
+        children = feasible[rng.integers(len(feasible), size=min(config.batch_size, env.remaining))]
+        mutate = rng.random(children.shape) < config.mutations / env.length
+        children = np.where(mutate, rng.integers(env.vocabulary_size, size=children.shape), children).astype(np.uint8)
+        _, is_feasible = env.evaluate(children)
+        feasible = np.unique(np.concatenate([feasible, children[is_feasible]]), axis=0)
+
+
+AGENT = Agent("random", run, Config())
+
+if __name__ == "__main__":
+    AGENT.main()

@@ -1,0 +1,88 @@
+"""What an agent is: a name, a function that spends a budget, and a typed config."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from bioseq_gym.budget import EvaluationBudget
+from bioseq_gym.errors import UnknownName
+
+ENTRY_POINTS = "bioseq_gym.agents"
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """For an agent that has nothing to set."""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An optimizer that can be run by name and put on the leaderboard.
+
+    Args:
+        name: what the table calls it.
+        run: ``run(env, seed, config)`` asks ``env.evaluate(x)`` or steps ``env`` until ``env.done``. It draws from
+            generators made from ``seed`` alone, so that the same seed gives the same ledger. Returning early is fine,
+            and so is letting BudgetExhausted through.
+        config: the default settings, a frozen dataclass whose fields are bool, int, float, str or None, each with
+            ``field(metadata={"help": ...})``; every field becomes an option of the command line.
+        presets: other named settings, for ``--preset``.
+    """
+
+    name: str
+    run: Callable[[EvaluationBudget, int, Any], None]
+    config: Any = field(default_factory=NoConfig)
+    presets: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for config in (self.config, *self.presets.values()):
+            if not is_dataclass(config) or isinstance(config, type):
+                raise TypeError(f"the config of agent {self.name!r} must be an instance of a dataclass, not {config!r}")
+
+    def main(self) -> None:
+        """The command line of this agent alone: ``bioseq-gym run`` without the name."""
+        from bioseq_gym.cli import main
+
+        sys.exit(main(["run", self.name, *sys.argv[1:]], agent=self))
+
+
+def agent_names() -> list[str]:
+    """The names of the installed agents, sorted."""
+    return sorted(entry_points(group=ENTRY_POINTS).names)
+
+
+def load_agent(name: str) -> Agent:
+    """The installed agent of that name, or the ``AGENT`` of the Python file that ``name`` is the path of.
+
+    Packages add agents through the entry-point group ``bioseq_gym.agents``.
+
+    Raises:
+        UnknownName: there is no such agent, or the file has no ``AGENT``.
+    """
+    if name.endswith(".py"):
+        return _agent_in_file(Path(name))
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        agent = entry.load()
+        assert isinstance(agent, Agent), f"the entry point {entry.value} is no Agent"
+        return agent
+    raise UnknownName.of("agent", name, agent_names(), "bioseq-gym run --help, or give the path of a .py file")
+
+
+def _agent_in_file(path: Path) -> Agent:
+    if not path.is_file():
+        raise UnknownName(f"there is no file {path}; give an agent's name or the path of its .py file")
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    agent = getattr(module, "AGENT", None)
+    if not isinstance(agent, Agent):
+        raise UnknownName(f"{path} defines no agent; end it with AGENT = Agent('my-agent', run)")
+    return agent

@@ -1,0 +1,226 @@
+"""The command line: ``bioseq-gym tasks | run | report | submit | leaderboard``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from rich.console import Console
+from rich.table import Table
+
+import bioseq_gym
+from bioseq_gym import leaderboard, report
+from bioseq_gym.agent import Agent, agent_names, load_agent
+from bioseq_gym.budget import EvaluationBudget
+from bioseq_gym.errors import BioseqGymError, BudgetExhausted, InvalidSubmission, UnknownName
+from bioseq_gym.progress import live_progress
+from bioseq_gym.runs import Run, read_run, run_agent
+from bioseq_gym.suite import DEFAULT_BUDGET, load_task, task_names
+
+DEFAULT_TASK = "llome/ehr-V32-L32-c4-k4-q4"
+EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed."
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line and help that keeps its paragraphs."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        argv: the arguments; by default those of the process.
+        agent: the agent to run, for an agent's own command line.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = _parser(arguments, agent).parse_args(arguments)
+        options.command(options)
+    except InvalidSubmission as error:
+        return _fail(error, 1)
+    except BioseqGymError as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail("stopped; the ledger is whole: go on with --resume", 130)
+    return 0
+
+
+def _fail(error: Exception | str, status: int) -> int:
+    print(f"bioseq-gym: {error}", file=sys.stderr)
+    return status
+
+
+def _parser(arguments: list[str], agent: Agent | None) -> Parser:
+    parser = Parser(prog="bioseq-gym", description="Black-box optimization of biological sequences.", epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"bioseq-gym {bioseq_gym.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, help: str, **kwargs: Any) -> Parser:
+        sub = commands.add_parser(name, help=help, description=kwargs.pop("description", help), epilog=EPILOG, **kwargs)
+        sub.set_defaults(command=function)
+        return sub
+
+    command("tasks", _tasks, "list the tasks").add_argument("--json", action="store_true", help="print JSON")
+
+    help = "let an agent spend a budget on a task"
+    if agent is None:
+        run = command("run", _run, help)
+        names = ", ".join(agent_names())
+        run.add_argument("agent", metavar="AGENT", help=f"{names}, or the path of a .py file that defines AGENT")
+        named = arguments[1:2] if arguments[:1] == ["run"] else []
+        if named and not named[0].startswith("-"):
+            agent = load_agent(named[0])  # its settings are options too
+    else:
+        run = command("run", _run, help, prog=Path(sys.argv[0]).name)
+        run.add_argument("agent", metavar="AGENT", help=argparse.SUPPRESS)
+    run.set_defaults(loaded=agent)
+    run.add_argument("--task", default=DEFAULT_TASK, help="a name from bioseq-gym tasks")
+    run.add_argument("--budget", type=int, default=DEFAULT_BUDGET, help="distinct sequences that may be scored")
+    run.add_argument("--seed", type=int, default=0, help="of the agent")
+    run.add_argument("--out", metavar="DIR", help="the run directory (default: runs/TASK/AGENT-seedS)")
+    run.add_argument("--resume", action="store_true", help="go on with the run in DIR if there is one")
+    run.add_argument("--quiet", action="store_true", help="no live progress")
+    run.add_argument("--json", action="store_true", help="end standard output with one line of JSON")
+    if agent is not None:
+        _add_config(run, agent)
+
+    show = command("report", _report, "print a table of runs and draw their regret curves")
+    show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, of one task")
+    show.add_argument("--out", metavar="DIR", default=".", help="where regret.png goes")
+
+    put = command("submit", _submit, "replay runs and put them on the leaderboard")
+    put.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
+    put.add_argument("--board", metavar="DIR", default="leaderboards", help="the leaderboard")
+
+    board = command("leaderboard", _leaderboard, "verify all submissions and print the table")
+    board.add_argument("--board", metavar="DIR", default="leaderboards", help="the leaderboard")
+    board.add_argument("--task", help="only this task (default: all)")
+    return parser
+
+
+def _add_config(parser: Parser, agent: Agent) -> None:
+    """An option for each field of the agent's config; unset ones come from the preset."""
+    group = parser.add_argument_group(f"settings of {agent.name}")
+    if agent.presets:
+        group.add_argument("--preset", choices=sorted(agent.presets), help="named settings to start from")
+    hints = get_type_hints(type(agent.config))
+    for field in fields(agent.config):
+        kind = next((t for t in get_args(hints[field.name]) if t is not type(None)), hints[field.name])
+        help = f"{field.metadata.get('help', '')} (default: {getattr(agent.config, field.name)})"
+        action: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}", dest=f"config_{field.name}", default=argparse.SUPPRESS, help=help, **action
+        )
+
+
+def _config(options: argparse.Namespace) -> Any:
+    agent = options.loaded
+    preset = getattr(options, "preset", None)
+    given = {k.removeprefix("config_"): v for k, v in vars(options).items() if k.startswith("config_")}
+    return replace(agent.presets[preset] if preset else agent.config, **given)
+
+
+def _run(options: argparse.Namespace) -> None:
+    agent, task = options.loaded, load_task(options.task)
+    out = Path(options.out or Path("runs") / task.name / f"{agent.name}-seed{options.seed}")
+    console = Console(stderr=True)
+    if not options.quiet:
+        console.print(f"[bold]{agent.name}[/] on {task.name}, {options.budget:,} evaluations, seed {options.seed}")
+
+    def monitor(env: EvaluationBudget) -> AbstractContextManager[Any]:
+        return nullcontext() if options.quiet else live_progress(env, console)
+
+    run = run_agent(
+        agent,
+        task,
+        budget=options.budget,
+        seed=options.seed,
+        out=out,
+        config=_config(options),
+        resume=options.resume,
+        monitor=monitor,
+    )
+    if not options.quiet:
+        m = run.manifest
+        console.print(
+            f"simple regret {m['simple_regret']:.3f} after {m['evaluations']:,} evaluations, {m['wall_s']:.1f} s → {out}"
+        )
+    if options.json:
+        keys = ("task", "agent", "seed", "evaluations", "calls", "simple_regret", "best_value", "feasible_share", "wall_s")
+        print(json.dumps({key: run.manifest[key] for key in keys}))
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    tasks = [load_task(name) for name in task_names()]
+    numbers = [{"V": t.spec.V, "L": t.spec.L, "c": t.spec.c, "k": t.spec.k, "q": t.spec.q} for t in tasks]
+    if options.json:
+        print(json.dumps([{"name": t.name, **n, "digest": t.digest} for t, n in zip(tasks, numbers, strict=True)]))
+        return
+    rows = [(t.name, *map(str, n.values()), f"{t.spec.epistasis:g}") for t, n in zip(tasks, numbers, strict=True)]
+    _print_table(("task", "V", "L", "c", "k", "q", "epistasis"), rows)
+    print("and any function of our own generator, for example ehrlich/ehr-V32-L128-c4-k4-q4-seed7")
+
+
+def _report(options: argparse.Namespace) -> None:
+    runs = [read_run(path) for path in options.runs]
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    picture = report.plot_regret(runs, out / "regret.png")
+    _print_table(report.HEADER, report.table(runs), title=runs[0].manifest["task"])
+    print(f"regret curves: {picture}")
+
+
+def _submit(options: argparse.Namespace) -> None:
+    runs = [_readable(path) for path in options.runs]
+    for run in runs:
+        leaderboard.verify(run)  # all of them before the first one lands
+    for run in runs:
+        print(f"verified {run.path} → {leaderboard.submit(run, options.board)}")
+
+
+def _readable(path: str) -> Run:
+    """The run in ``path``; one whose files are damaged is a failed check, not bad use."""
+    try:
+        return read_run(path)
+    except BioseqGymError as error:
+        raise InvalidSubmission(str(error)) if Path(path).is_dir() else error from None
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    if options.task is not None:
+        load_task(options.task)
+    if not Path(options.board).is_dir():
+        raise UnknownName(f"there is no leaderboard in {options.board}; give --board, or submit a run first")
+    results = leaderboard.read_board(options.board)
+    for task in sorted({r.task for r in results if options.task in (None, r.task)}):
+        _print_table(leaderboard.HEADER, leaderboard.table(r for r in results if r.task == task), title=task)
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width: don't cut the table to 80 columns
+        console = Console(width=200)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""The leaderboard: submissions that were replayed, and the table that a program builds from them.
+
+A submission is a run's manifest and its compressed ledger. Verifying it runs no code of the agent: every sequence in
+the ledger is scored again, and every number in the table is computed from the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bioseq_gym.budget import Ledger
+from bioseq_gym.errors import InvalidLedger, InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
+from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, median_and_quartiles, regret_at, regret_curve
+from bioseq_gym.runs import LEDGER, MANIFEST, Manifest, Run, outcome, parse_manifest, write_manifest
+from bioseq_gym.suite import load_task
+
+SUBMISSIONS, TABLE = "submissions", "README.md"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One verified run, as numbers.
+
+    Attributes:
+        task, agent, seed, budget: what was run.
+        config: the agent's settings, as canonical JSON.
+        regret: simple regret at each of ``CHECKPOINTS``; None where the budget did not reach it.
+        feasible, distinct: shares, see :mod:`bioseq_gym.metrics`.
+        evaluations: distinct sequences scored.
+        wall_s: seconds, as the run states them: the one number that no replay can check.
+    """
+
+    task: str
+    agent: str
+    config: str
+    seed: int
+    budget: int
+    regret: tuple[float | None, ...]
+    feasible: float
+    distinct: float
+    evaluations: int
+    wall_s: float
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        """The numbers of a run, computed from its ledger."""
+        manifest, ledger = run.manifest, run.ledger
+        task = load_task(manifest["task"])
+        curve = regret_curve(ledger.values, float(task.function(task.initial_solution[None])[0]))
+        return cls(
+            task=manifest["task"],
+            agent=manifest["agent"],
+            config=json.dumps(manifest["config"], sort_keys=True),
+            seed=manifest["seed"],
+            budget=manifest["budget"],
+            regret=tuple(regret_at(curve, n) if manifest["budget"] >= n else None for n in CHECKPOINTS),
+            feasible=feasible_share(ledger),
+            distinct=distinct_share(ledger),
+            evaluations=len(ledger),
+            wall_s=manifest["wall_s"],
+        )
+
+
+def verify(run: Run) -> None:
+    """Replay a run's ledger through its task and check all that its manifest states.
+
+    Raises:
+        InvalidSubmission: with every fault found.
+    """
+    if faults := _faults(run.manifest, run.ledger):
+        raise InvalidSubmission(f"{run.path} is refused: {'; '.join(faults)}")
+
+
+def submit(run: Run, board: str | os.PathLike[str]) -> Path:
+    """Verify a run, put it under ``board``/submissions and rebuild the table.
+
+    The folder's name holds a digest of ledger and settings: submitting a run again changes nothing.
+
+    Returns:
+        The submission's folder.
+
+    Raises:
+        InvalidSubmission: the run is not finished or its ledger does not replay; nothing was written.
+    """
+    verify(run)
+    manifest, content = run.manifest, run.ledger.to_bytes()
+    identity = f"{manifest['agent']} {manifest['seed']} {manifest['config']}".encode() + content
+    name = f"{manifest['agent']}-seed{manifest['seed']}-{hashlib.sha256(identity).hexdigest()[:8]}"
+    folder = Path(board) / SUBMISSIONS / manifest["task"] / name
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))
+        try:
+            incoming.chmod(0o755)
+            write_manifest(incoming, manifest)
+            (incoming / f"{LEDGER}.xz").write_bytes(lzma.compress(content, preset=9))
+            os.rename(incoming, folder)  # a submission is there whole or not at all
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+    write_table(board)
+    return folder
+
+
+def read_board(board: str | os.PathLike[str]) -> list[Result]:
+    """The results of all submissions under ``board``, each verified again, sorted by task, agent and seed.
+
+    Raises:
+        InvalidSubmission: the first submission that does not verify.
+    """
+    manifests = sorted((Path(board) / SUBMISSIONS).glob(f"*/*/[!.]*/{MANIFEST}"))
+    runs = [_read_submission(path.parent) for path in manifests]
+    for run in runs:
+        verify(run)
+    return sorted((Result.of(run) for run in runs), key=lambda r: (r.task, r.agent, r.config, r.seed))
+
+
+HEADER = (
+    "agent",
+    "seeds",
+    "budget",
+    *(f"regret @ {n // 1000}k" for n in CHECKPOINTS),
+    "feasible",
+    "distinct",
+    "wall time",
+)
+
+
+def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
+    """Rows of text under :data:`HEADER`: one for each agent, config and budget, the smallest regret first.
+
+    Simple regret is the median over seeds with its quartiles; the rest are medians.
+    """
+    groups: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.agent, result.config, result.budget].append(result)
+    configs_of: dict[str, set[str]] = defaultdict(set)
+    for agent, config, _ in groups:
+        configs_of[agent].add(config)
+    rows = []
+    for (agent, config, budget), group in groups.items():
+        several = len(configs_of[agent]) > 1
+        label = f"{agent} #{hashlib.sha256(config.encode()).hexdigest()[:4]}" if several else agent
+        regrets = [_summary([result.regret[i] for result in group]) for i in range(len(CHECKPOINTS))]
+        shares = [f"{100 * np.median([getattr(r, share) for r in group]):.0f} %" for share in ("feasible", "distinct")]
+        wall = f"{np.median([r.wall_s for r in group]):.1f} s"
+        order = [(2.0 if median is None else median) for median, _ in reversed(regrets)]
+        rows.append((order, (label, str(len(group)), f"{budget:,}", *(text for _, text in regrets), *shares, wall)))
+    return [row for _, row in sorted(rows)]
+
+
+def write_table(board: str | os.PathLike[str]) -> Path:
+    """Rebuild ``board``/README.md from the submissions; the same submissions give the same bytes."""
+    results = read_board(board)
+    lines = [_PREFACE]
+    for task in sorted({result.task for result in results}):
+        lines += [f"## {task}", "", f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
+        lines += [f"| {' | '.join(row)} |" for row in table(r for r in results if r.task == task)]
+        lines.append("")
+    path = Path(board) / TABLE
+    temporary = path.with_name(f".{TABLE}.{os.getpid()}")
+    temporary.write_text("\n".join(lines), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+_PREFACE = """# Leaderboard
+
+Built by `bioseq-gym submit` from the folder `submissions`; not edited by hand. Each row is one agent with one setting:
+simple regret after so many distinct evaluations, as median [first quartile, third quartile] over seeds, then medians.
+
+**What a row proves.** Every submission holds its ledger. Each sequence in it was scored again, every number but the wall
+time was computed from that replay, and the number of distinct sequences is within the budget. **What it cannot prove:**
+that nobody looked at the function's definition, which is public; that the agent named is the one that asked, or that the
+run was not picked from several; how long it took; and that repeats, which are free, were all recorded.
+"""
+
+
+def _summary(values: Sequence[float | None]) -> tuple[float | None, str]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None, "–"
+    median, low, high = median_and_quartiles(known)
+    return median, f"{median:.3f}" if len(known) == 1 else f"{median:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _read_submission(folder: Path) -> Run:
+    try:
+        manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+        content = lzma.decompress((folder / f"{LEDGER}.xz").read_bytes())
+        return Run(folder, manifest, Ledger.from_bytes(content, str(folder / LEDGER)))
+    except (InvalidRun, InvalidLedger, OSError, lzma.LZMAError) as error:
+        raise InvalidSubmission(f"{folder} is refused: {error}") from None
+
+
+def _faults(manifest: Manifest, ledger: Ledger) -> list[str]:
+    wrong = [
+        f"its manifest has no valid {key}"
+        for key, kind in _FIELDS.items()
+        if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool)
+    ]
+    if wrong:
+        return wrong
+    if manifest["status"] != "finished":
+        return ["the run is not finished; go on with bioseq-gym run ... --resume"]
+    if not _NAME.fullmatch(manifest["agent"]):
+        return [f"the agent's name {manifest['agent']!r} is not 1 to 64 letters, digits, '.', '_' or '-'"]
+    try:
+        task = load_task(manifest["task"])
+    except (UnknownName, InvalidSpec) as error:
+        return [str(error)]
+    if manifest["digest"] != task.digest:
+        return [f"it was run on another function than {task.name} (digest {manifest['digest'][:12]})"]
+    if (ledger.digest, ledger.V, ledger.L) != (task.digest, task.spec.V, task.spec.L):
+        return [f"its ledger is of another function (digest {ledger.digest[:12]})"]
+    return _replay_faults(manifest, ledger)
+
+
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "task": str,
+    "digest": str,
+    "agent": str,
+    "config": dict,
+    "seed": int,
+    "budget": int,
+    "wall_s": (int, float),
+}
+
+
+def _replay_faults(manifest: Manifest, ledger: Ledger) -> list[str]:
+    faults = []
+    task = load_task(manifest["task"])
+    if len(ledger) > manifest["budget"]:
+        faults.append(f"its ledger holds {len(ledger)} evaluations on a budget of {manifest['budget']}")
+    if len(ledger):
+        differs = ledger.values != task.function(ledger.sequences)
+        if differs.any():
+            first = int(differs.argmax())
+            faults.append(
+                f"{differs.sum()} of {len(ledger)} values are not what the function gives, the first in record "
+                f"{first + 1}: {ledger.values[first]} instead of {task.function(ledger.sequences[[first]])[0]}"
+            )
+        asked = ledger.asked_counts.astype(np.int64)
+        if asked[0] < 1 or (np.diff(asked) < 1).any() or ledger.call_numbers[0] < 1 or _decreases(ledger.call_numbers):
+            faults.append("its counts of rows asked and of calls do not increase from record to record")
+    stated = {key: manifest.get(key) for key in outcome(task, ledger)}
+    faults += [
+        f"its manifest states {key} = {stated[key]}, the ledger gives {value}"
+        for key, value in outcome(task, ledger).items()
+        if stated[key] != value
+    ]
+    return faults
+
+
+def _decreases(values: np.ndarray) -> bool:
+    return bool((np.diff(values.astype(np.int64)) < 0).any())

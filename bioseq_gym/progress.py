@@ -1,0 +1,50 @@
+"""Live progress of a run: best value, evaluations left, time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from bioseq_gym.budget import EvaluationBudget
+
+
+@contextmanager
+def live_progress(env: EvaluationBudget, console: Console) -> Iterator[None]:
+    """Show, while the context lasts, how the budget is spent, and what agents log under ``bioseq_gym``.
+
+    On a terminal one line is redrawn four times a second, by a thread that only reads; elsewhere every log record and
+    the last state are lines.
+    """
+    started = time.monotonic()
+    total = env.remaining
+
+    def line() -> Table:
+        left, best = env.remaining, max(env.ledger.best_value, env.initial_value)
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            ProgressBar(total=total, completed=total - left, width=30),
+            f"best {best:.3f}",
+            f"{left:,} evaluations left",
+            f"{time.monotonic() - started:.0f} s",
+        )
+        return row
+
+    logger = logging.getLogger("bioseq_gym")
+    handler = RichHandler(console=console, show_path=False, show_level=False)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with Live(console=console, get_renderable=line, refresh_per_second=4):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

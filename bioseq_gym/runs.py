@@ -1,0 +1,212 @@
+"""A run: an agent spends a budget on a task, and a directory keeps all that its result needs.
+
+``manifest.json`` says what was run and what came out; ``ledger.bin`` is what was asked and answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from bioseq_gym.agent import Agent
+from bioseq_gym.budget import EvaluationBudget, Ledger
+from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidRun
+from bioseq_gym.metrics import CHECKPOINTS, feasible_share, regret_at, regret_curve
+from bioseq_gym.suite import Task
+
+MANIFEST, LEDGER = "manifest.json", "ledger.bin"
+FORMAT = 1
+_PACKAGES = ("bioseq-gym", "gymnasium", "numpy", "numba", "torch", "transformers", "stable-baselines3")
+_IDENTITY = ("format", "task", "digest", "agent", "config", "seed", "budget")
+
+Manifest = dict[str, Any]
+Monitor = Callable[[EvaluationBudget], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that was read.
+
+    Attributes:
+        path: the directory.
+        manifest: what the run states about itself; nothing in it is proof.
+        ledger: what was asked and answered.
+    """
+
+    path: Path
+    manifest: Manifest
+    ledger: Ledger
+
+
+def run_agent(
+    agent: Agent,
+    task: Task,
+    *,
+    budget: int,
+    seed: int,
+    out: str | os.PathLike[str],
+    config: Any = None,
+    resume: bool = False,
+    monitor: Monitor = lambda env: nullcontext(),
+) -> Run:
+    """Let ``agent`` spend ``budget`` evaluations on ``task`` and write the run directory ``out``.
+
+    Args:
+        agent: the agent.
+        task: the task.
+        budget: distinct sequences that may be scored, at least 1.
+        seed: of the agent.
+        out: the run directory; made, with its parents.
+        config: the agent's settings; by default ``agent.config``.
+        resume: go on with the run in ``out`` if there is one. The agent starts again and is answered from the ledger,
+            free of charge, up to where the run was cut. A finished run is returned as it is.
+        monitor: called with the budgeted env; the context that it returns is entered while the agent works.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InvalidRun: ``out`` exists and ``resume`` is False, or the run in it has other settings.
+        InvalidBudget: ``budget`` is not positive.
+        InvalidLedger: the ledger in ``out`` is damaged or in use.
+    """
+    path = Path(out)
+    manifest = _new_manifest(agent, task, agent.config if config is None else config, budget, seed)
+    if path.exists():
+        manifest = _manifest_to_resume(path, manifest, resume)
+        if manifest["status"] == "finished":
+            return read_run(path)
+    path.mkdir(parents=True, exist_ok=True)
+    manifest["sessions"] += 1
+    write_manifest(path, manifest)
+
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=task.name), budget, path / LEDGER)
+    started = time.perf_counter()
+    try:
+        with monitor(env):
+            agent.run(env, seed, agent.config if config is None else config)
+    except BudgetExhausted:
+        pass  # the agent asked until it was told to stop
+    finally:
+        ledger = env.ledger
+        env.close()
+        manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
+        write_manifest(path, manifest)
+    manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger)}
+    manifest["ledger_sha256"] = hashlib.sha256((path / LEDGER).read_bytes()).hexdigest()
+    write_manifest(path, manifest)
+    return Run(path, manifest, ledger)
+
+
+def outcome(task: Task, ledger: Ledger) -> Manifest:
+    """The numbers of a result, computed from the ledger alone."""
+    curve = regret_curve(ledger.values, float(task.function(task.initial_solution[None])[0]))
+    return {
+        "evaluations": len(ledger),
+        "calls": int(ledger.call_numbers[-1]) if len(ledger) else 0,
+        "best_value": 1.0 - float(curve[-1]),
+        "simple_regret": float(curve[-1]),
+        "simple_regret_at": {str(n): regret_at(curve, n) for n in CHECKPOINTS},
+        "feasible_share": feasible_share(ledger),
+    }
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """The run in a directory.
+
+    Raises:
+        InvalidRun: there is no such directory, or its manifest is missing, is no JSON or was edited.
+        InvalidLedger: its ledger is missing, damaged or cut.
+    """
+    manifest = _read_manifest(Path(path))
+    return Run(Path(path), manifest, Ledger.read(Path(path) / LEDGER))
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write the manifest with its own checksum, all or nothing."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    content["sha256"] = _checksum(content)
+    temporary = directory / f"{MANIFEST}.new"
+    temporary.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, directory / MANIFEST)
+
+
+def parse_manifest(text: str | bytes, name: str) -> Manifest:
+    """The manifest in ``text``, called ``name`` in errors. Raises InvalidRun if it is no manifest or was edited."""
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidRun(f"{name} is not JSON; restore it, or run the agent again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InvalidRun(f"{name} is not a manifest of format {FORMAT}; run the agent again with this version")
+    if manifest.pop("sha256", None) != _checksum(manifest):
+        raise InvalidRun(f"{name} was edited: its checksum does not fit. Restore it, or run the agent again")
+    return manifest
+
+
+def _checksum(manifest: Manifest) -> str:
+    """Against accidents only: who wants to lie writes a fitting one. What counts is the replay of the ledger."""
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        text = (path / MANIFEST).read_bytes()
+    except OSError:
+        raise InvalidRun(f"{path} is not a run directory: it has no {MANIFEST}; see bioseq-gym run --help") from None
+    return parse_manifest(text, str(path / MANIFEST))
+
+
+def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1")
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "task": task.name,
+        "digest": task.digest,
+        "agent": agent.name,
+        "config": asdict(config),
+        "seed": seed,
+        "budget": budget,
+        "sessions": 0,
+        "wall_s": 0.0,
+        "versions": {"python": platform.python_version(), **_installed_versions()},
+        "hardware": {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def _installed_versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _manifest_to_resume(path: Path, new: Manifest, resume: bool) -> Manifest:
+    if not resume:
+        raise InvalidRun(f"{path} exists already; give another --out, or --resume to go on with the run in it")
+    if path.is_dir() and not any(path.iterdir()):
+        return new
+    old = _read_manifest(path)
+    if changed := [key for key in _IDENTITY if old.get(key) != new[key]]:
+        raise InvalidRun(
+            f"the run in {path} has another {' and '.join(changed)}; resume it with the settings that it was started "
+            "with, or give another --out"
+        )
+    return old
