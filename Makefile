@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 0
+TASK ?= llome/ehr-V32-L32-c4-k4-q4
+BUDGET ?= 10000
+SEED ?= 0
+
+BIN = $(VENV)/bin
+DEMO = runs/demo
+TYPES = build/types
+
+.PHONY: setup test lint check demo
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+		|| { echo "$(PYTHON) is not Python 3.10 or later; give one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt setuptools
+	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e ".[all]"
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) tests
+
+lint: setup check
+
+# mypy reads no package-dir mapping, so it is shown the package as it is when installed.
+check:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@rm -rf $(TYPES) && mkdir -p $(TYPES)/bioseq_gym
+	@ln -s $(CURDIR)/bioseq_gym/* $(CURDIR)/agents $(TYPES)/bioseq_gym
+	MYPYPATH=$(TYPES) $(BIN)/mypy -p bioseq_gym
+
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/bioseq-gym run llome --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/llome
+	$(BIN)/bioseq-gym run genetic --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/genetic
+	$(BIN)/bioseq-gym report $(DEMO)/llome $(DEMO)/genetic --out $(DEMO)
+	$(BIN)/bioseq-gym submit $(DEMO)/llome $(DEMO)/genetic
+	$(BIN)/bioseq-gym leaderboard --task $(TASK)
