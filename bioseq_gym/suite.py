@@ -18,7 +18,11 @@ DEFAULT_BUDGET = 30_000
 TARGETS = (0.5, 0.8, 0.95, 1.0)
 
 _INSTANCES = files("bioseq_gym.functions") / "instances"
-_GENERATED = re.compile(r"ehrlich/ehr-V(\d+)-L(\d+)-c(\d+)-k(\d+)-q(\d+)(?:-e([0-9.e-]+))?-seed(\d+)")
+_NUMBER = "([0-9]{1,20})"
+_GENERATED = re.compile(
+    rf"ehrlich/ehr-V{_NUMBER}-L{_NUMBER}-c{_NUMBER}-k{_NUMBER}-q{_NUMBER}"
+    rf"(?:-e([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?))?-seed{_NUMBER}"
+)
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,7 @@ def load_task(name: str) -> Task:
     raise UnknownName.of("task", name, task_names(), "bioseq-gym tasks")
 
 
-def generated_task(
-    V: int, L: int, c: int, k: int, q: int | None = None, epistasis: float = 0.0, seed: int = 0
-) -> Task:
+def generated_task(V: int, L: int, c: int, k: int, q: int | None = None, epistasis: float = 0.0, seed: int = 0) -> Task:
     """The task on ``EhrlichSpec.from_seed`` with the same arguments."""
     spec = EhrlichSpec.from_seed(V, L, c, k, q, epistasis, seed)
     return Task(generated_name(V, L, c, k, spec.q, spec.epistasis, seed), spec)

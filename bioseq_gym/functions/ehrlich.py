@@ -40,7 +40,7 @@ class Ehrlich:
         self._offsets = spec.offsets
         h = (spec.q * np.arange(spec.k + 1) // spec.k) / spec.q
         self._response = h * (1.0 + spec.epistasis * h * (h - 1.0))
-        self._count_dtype = np.uint8 if spec.k < 256 else np.uint16 if spec.k < 65536 else np.uint32
+        self._count_dtype = np.uint8 if spec.k < 256 else np.uint16
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
         """Values (B,), float64, of the sequences ``x``, (B, L) of any integer dtype; -inf where infeasible.
@@ -61,7 +61,8 @@ class Ehrlich:
     def initial_solution(self) -> NDArray[np.int64]:
         """(L,) the feasible sequence that every optimizer starts from."""
         assert self.spec.initial_solution is not None
-        return self.spec.initial_solution.copy()
+        start: NDArray[np.int64] = self.spec.initial_solution.copy()
+        return start
 
     def best_matches(self, x: NDArray[np.integer]) -> list[MotifMatch]:
         """Where each motif matches ``x`` (L,) best; the leftmost place among equals. For people, not for speed."""
@@ -77,32 +78,35 @@ class Ehrlich:
         return f"Ehrlich(V={s.V}, L={s.L}, c={s.c}, k={s.k}, q={s.q}, epistasis={s.epistasis}, digest={s.digest[:12]})"
 
     def _score(self, x: ArrayLike, motifs: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-        batch = check_sequences(x, self.spec.L)
-        values = np.empty(len(batch), np.float64)
+        tokens = check_sequences(x, self.spec.V, self.spec.L)
+        values = np.empty(len(tokens), np.float64)
         count, best = np.empty((2, LANES), self._count_dtype)
-        bad = score_batch(batch, self._forbidden, motifs, offsets, self._response, count, best, values)
-        if bad >= 0:
-            raise_bad_token(batch, bad, self.spec.V)
+        score_batch(tokens, self._forbidden, motifs, offsets, self._response, count, best, values)
         return values
 
 
-def check_sequences(x: ArrayLike, length: int) -> NDArray[np.integer]:
-    """``x`` as a C-contiguous (B, L) integer array with B >= 1, not copied if it is one; else InvalidSequence."""
+def check_sequences(x: ArrayLike, V: int, L: int) -> NDArray[np.uint8]:
+    """``x`` as read-only, C-contiguous bytes (B, L) in 0 .. V-1 with B >= 1, if it can be as a view.
+
+    Raises:
+        InvalidSequence: it is not that.
+    """
     try:
         batch = np.ascontiguousarray(x)
     except ValueError:  # rows of different lengths
-        raise InvalidSequence(f"sequences must all have {length} tokens; pad or drop the others") from None
-    if batch.ndim != 2 or batch.shape[1] != length:
-        fix = "; for one sequence pass x[None]" if np.shape(x) == (length,) else ""
-        raise InvalidSequence(f"sequences have shape {np.shape(x)}; give (B, {length}){fix}")
+        raise InvalidSequence(f"sequences must all have {L} tokens; pad or drop the others") from None
+    if batch.ndim != 2 or batch.shape[1] != L:
+        fix = "; for one sequence pass x[None]" if np.shape(x) == (L,) else ""
+        raise InvalidSequence(f"sequences have shape {np.shape(x)}; give (B, {L}){fix}")
     if batch.dtype.kind not in "iu":
         raise InvalidSequence(f"sequences have dtype {batch.dtype}; give integers, for example x.astype(np.uint8)")
     if not len(batch):
         raise InvalidSequence("the batch is empty; give at least one sequence")
-    return batch if batch.dtype.isnative else batch.astype(batch.dtype.newbyteorder("="))
-
-
-def raise_bad_token(batch: NDArray[np.integer], row: int, V: int) -> None:
-    """Raise InvalidSequence for the first token of ``batch[row]`` outside 0 .. V-1."""
-    position = int(((batch[row] < 0) | (batch[row] >= V)).argmax())
-    raise InvalidSequence(f"row {row} holds token {batch[row, position]} at position {position}; give 0 .. {V - 1}")
+    batch = batch.astype(batch.dtype.newbyteorder("="), copy=False)
+    unsigned = batch.view(f"u{batch.itemsize}")  # a negative token is a large one: one pass finds both
+    if unsigned.max() >= V:
+        row, position = np.unravel_index(int((unsigned >= V).argmax()), batch.shape)
+        raise InvalidSequence(f"row {row} holds token {batch[row, position]} at position {position}; give 0 .. {V - 1}")
+    tokens: NDArray[np.uint8] = batch.astype(np.uint8, copy=False).view()
+    tokens.setflags(write=False)  # always, since the kernel is compiled for one kind of array
+    return tokens

@@ -2,8 +2,8 @@
 
 Two rules make that so. Randomness is the raw 64-bit output of PCG64 seeded through SeedSequence, both of which NumPy
 promises to keep (NEP 19); none of NumPy's distributions, which it may change. Arithmetic is integers, the four float64
-operations in a fixed order, ``math.fsum`` and ``decimal``, whose results are correctly rounded by specification; no BLAS,
-no libm, no vectorised sums, and no built-in ``sum`` of floats, which adds up in another way since Python 3.12.
+operations in a fixed order, ``math.fsum`` and ``decimal``, whose results are correctly rounded by specification; no
+BLAS, no libm, no vectorised sums, and no built-in ``sum`` of floats, which adds up in another way since Python 3.12.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ LANES = 64
 
 @numba.njit(cache=True, nogil=True)
 def score_batch(
-    x: NDArray[np.integer],  # (B, L) tokens, any integer dtype
+    x: NDArray[np.uint8],  # (B, L) tokens in 0 .. V-1
     forbidden: NDArray[np.uint8],  # (V, V) 1 where token b must not follow token a
     motifs: NDArray[np.uint8],  # (c, k)
     offsets: NDArray[np.int64],  # (c, k) positions of the elements relative to the first
@@ -24,11 +24,10 @@ def score_batch(
     count: NDArray[np.unsignedinteger],  # (LANES,) scratch, wide enough for k
     best: NDArray[np.unsignedinteger],  # (LANES,) scratch
     values: NDArray[np.float64],  # (B,) out
-) -> int:
-    """Write f(x) into ``values``, -inf where x is infeasible. Return -1, or the first row with a token outside 0 .. V-1."""
+) -> None:
+    """Write f(x) into ``values``, -inf where x is infeasible."""
     B, L = x.shape
     c, k = motifs.shape
-    V = forbidden.shape[0]
     block = np.zeros((L, LANES), np.uint8)
     for start in range(0, B, LANES):
         lanes = min(LANES, B - start)
@@ -38,8 +37,6 @@ def score_batch(
             infeasible = 0
             for t in range(L):
                 token = x[start + b, t]
-                if token < 0 or token >= V:
-                    return start + b
                 if t > 0:
                     infeasible |= forbidden[previous, token]
                 block[t, b] = token
@@ -59,4 +56,3 @@ def score_batch(
             for b in range(lanes):
                 if values[start + b] >= 0.0:  # not -inf * 0
                     values[start + b] *= response[best[b]]
-    return -1

@@ -14,6 +14,7 @@ from bioseq_gym.errors import InvalidSpec
 from bioseq_gym.functions.generator import sample_definition
 
 MAX_STATES = 256  # tokens are stored as bytes
+MAX_LENGTH = 65_535  # a name or a file from a stranger can't ask for all memory
 _UNREACHABLE = np.iinfo(np.int64).max // 4
 
 
@@ -30,7 +31,7 @@ class EhrlichSpec:
         transition_matrix: (V, V) row-stochastic, V in 2 .. 256, positive on the diagonal, ergodic. float64.
         motifs: (c, k) tokens, int64.
         spacings: (c, k-1) gaps between consecutive motif elements, each >= 1, int64.
-        length: L, the number of tokens in a sequence.
+        length: L, the number of tokens in a sequence, at most 65535.
         quantization: q, the number of levels of a motif's match; divides k.
         epistasis: e >= 0 in the response ``r(h) = h * (1 + e * h * (h - 1))``; at most 4, so that r >= 0.
         initial_solution: (L,) feasible tokens that every optimizer starts from; by default token 0, L times.
@@ -62,6 +63,8 @@ class EhrlichSpec:
         put(self, "epistasis", _number(self.epistasis, "epistasis"))
         if self.name is not None and not isinstance(self.name, str):
             raise InvalidSpec(f"name must be a string or None, not {type(self.name).__name__}")
+        if not 1 <= self.length <= MAX_LENGTH:
+            raise InvalidSpec(f"length is {self.length}; give 1 to {MAX_LENGTH} tokens")
         _check_transitions(self.transition_matrix)
         _check_motifs(self)
         _optimum(self)  # raises when there is none
@@ -95,8 +98,11 @@ class EhrlichSpec:
         """
         V, L, c, k = (_integer(size, name) for size, name in zip((V, L, c, k), "VLck", strict=True))
         q, seed = _integer(k if q is None else q, "q"), _integer(seed, "seed")
+        epistasis = _number(epistasis, "epistasis")
         if not 2 <= V <= MAX_STATES:
             raise InvalidSpec(f"V is {V}; give 2 to {MAX_STATES} states")
+        if L > MAX_LENGTH:
+            raise InvalidSpec(f"L is {L}; give at most {MAX_LENGTH} tokens")
         if min(c, k) < 1:
             raise InvalidSpec(f"c is {c} and k is {k}; give at least one motif of at least one element")
         if c * k > L:
@@ -116,7 +122,7 @@ class EhrlichSpec:
         motifs = [motif.tolist() for motif in ehrlich.motifs]
         return cls(
             ehrlich.transition_matrix.tolist(),
-            motifs,
+            np.array(motifs),
             np.reshape([spacing.tolist() for spacing in ehrlich.spacings], (len(motifs), len(motifs[0]) - 1)),
             ehrlich.dim,
             len(motifs[0]) if ehrlich._quantization is None else ehrlich._quantization,
@@ -134,7 +140,7 @@ class EhrlichSpec:
         """The spec in ``text``. Raises InvalidSpec when it is no JSON object with exactly the fields of a spec."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidSpec(f"the definition is not JSON: {error}") from None
         known = {f.name for f in fields(cls) if f.init}
         if not isinstance(data, dict) or not known - {"epistasis", "initial_solution", "name"} <= data.keys() <= known:
@@ -170,13 +176,20 @@ def _canonical(data: dict[str, Any]) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _array(value: ArrayLike, dtype: type[np.generic], ndim: int, name: str) -> NDArray[Any]:
-    """A read-only copy of ``value``; a float where an integer belongs is refused, not rounded."""
+def _array(
+    value: ArrayLike, dtype: type[np.generic], ndim: int, name: str, empty: tuple[int, int] | None = None
+) -> NDArray[Any]:
+    """A read-only copy of ``value``; a float where an integer belongs is refused, not rounded.
+
+    ``empty`` is the shape of a ``value`` without elements, where that is allowed: an empty JSON list has no dtype.
+    """
     try:
         raw = np.asarray(value)
+        if raw.size == 0 and empty is not None:
+            return np.empty(empty, dtype)
         if raw.size == 0 or raw.dtype.kind not in ("iu" if dtype is np.int64 else "iuf"):
             raise TypeError
-        array = raw.astype(dtype, casting="safe" if raw.dtype != np.uint64 else "unsafe")
+        array = raw.astype(dtype, order="C", casting="safe" if raw.dtype != np.uint64 else "unsafe")
     except (TypeError, ValueError):
         kind = "integers" if dtype is np.int64 else "real numbers"
         raise InvalidSpec(f"{name} must be a non-empty {ndim}-dimensional array of {kind}") from None
@@ -188,12 +201,7 @@ def _array(value: ArrayLike, dtype: type[np.generic], ndim: int, name: str) -> N
 
 def _spacings(value: ArrayLike, motifs: NDArray[np.int64]) -> NDArray[np.int64]:
     c, k = motifs.shape
-    if k > 1:
-        array = _array(value, np.int64, 2, "spacings")
-    elif np.size(value) == 0:  # one element has no gaps, and an empty JSON list no dtype
-        array = np.empty((c, 0), np.int64)
-    else:
-        array = np.asarray(value)
+    array = _array(value, np.int64, 2, "spacings", empty=(c, 0) if k == 1 else None)
     if array.shape != (c, k - 1):
         raise InvalidSpec(f"spacings has shape {array.shape}; motifs of shape {(c, k)} need {(c, k - 1)} gaps")
     return array
@@ -208,7 +216,10 @@ def _integer(value: Any, name: str) -> int:
 def _number(value: Any, name: str) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidSpec(f"{name} must be a number, not {value!r}")
-    return float(value)
+    try:
+        return float(value) + 0.0  # -0.0 is the same function as 0.0, and must have its digest
+    except OverflowError:
+        raise InvalidSpec(f"{name} is too large for a float64") from None
 
 
 def _check_transitions(matrix: NDArray[np.float64]) -> None:
@@ -296,4 +307,3 @@ def _optimum(spec: EhrlichSpec) -> NDArray[np.int64]:
             f"give L >= {len(tokens)} or smaller spacings"
         )
     return np.array(tokens + [tokens[-1]] * (spec.length - len(tokens)), np.int64)
-
