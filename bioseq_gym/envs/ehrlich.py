@@ -21,9 +21,9 @@ class EhrlichEnv(gymnasium.Env[NDArray[np.int64], NDArray[np.int64]]):
     """Edit a feasible sequence, one token at a time, to raise the value of an Ehrlich function.
 
     ## Description
-    The state is a feasible sequence x of L tokens. Each step puts one token at one position. The value f(x) is a product
-    over c hidden motifs of how much of each motif x holds, 0 <= f <= 1, and a hidden transition matrix forbids some
-    neighbours (Stanton et al., arXiv 2407.00236). An edit that would make x infeasible is refused.
+    The state is a feasible sequence x of L tokens. Each step puts one token at one position. The value f(x) is a
+    product over c hidden motifs of how much of each motif x holds, 0 <= f <= 1, and a hidden transition matrix forbids
+    some neighbours (Stanton et al., arXiv 2407.00236). An edit that would make x infeasible is refused.
 
     ## Action Space
     ``MultiDiscrete([L, V])``: ``(position, token)``.
@@ -80,6 +80,7 @@ class EhrlichEnv(gymnasium.Env[NDArray[np.int64], NDArray[np.int64]]):
         resolved = resolve_task(task, {name: value for name, value in given.items() if value is not None})
         self._oracle: Oracle | MeteredOracle = Oracle(resolved.function)
         self.initial_solution: NDArray[np.int64] = resolved.initial_solution
+        self.initial_solution.setflags(write=False)
         self.initial_value = float(resolved.function(self.initial_solution[None])[0])
         self.V, self.L = resolved.spec.V, resolved.spec.L
         self.horizon = 2 * self.L if horizon is None else _positive(horizon, "horizon")
@@ -102,9 +103,7 @@ class EhrlichEnv(gymnasium.Env[NDArray[np.int64], NDArray[np.int64]]):
         self._steps = 0
         return self._tokens.copy(), {"value": self._value, "feasible": True}
 
-    def step(
-        self, action: ArrayLike
-    ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Put token ``action[1]`` at position ``action[0]``. Raises InvalidSequence for an action out of range."""
         position, token = self._checked(action)
         self._steps += 1
@@ -132,7 +131,10 @@ class EhrlichEnv(gymnasium.Env[NDArray[np.int64], NDArray[np.int64]]):
         return render_text(self._tokens, self._value, self._steps, self._oracle.best_matches(self._tokens))
 
     def _checked(self, action: ArrayLike) -> tuple[int, int]:
-        pair = np.asarray(action)
+        try:
+            pair = np.asarray(action)
+        except ValueError:  # ragged
+            pair = np.empty(0)
         if pair.shape != (2,) or pair.dtype.kind not in "iu":
             raise InvalidSequence(f"the action is {action!r}; give two integers (position, token)")
         position, token = int(pair[0]), int(pair[1])
