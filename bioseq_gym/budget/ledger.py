@@ -16,9 +16,8 @@ import struct
 import time
 import warnings
 import zlib
-from array import array
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +59,11 @@ class Ledger:
         """Distinct rows that were asked in this process, in the ledger's own order. It is ``len(self)`` but in a run
         that was resumed and is still re-asking what the ledger holds."""
         self.best_value = -math.inf
-        """The largest value so far."""
-        self._rows: list[bytes] = []
+        """The largest value that was answered in this process."""
+        self._header = _header(digest, V, L)
         self._index: dict[bytes, int] = {}
-        self._values, self._asked, self._call = array("d"), array("Q"), array("I")
+        self._buffer = np.empty(16, record_dtype(L))  # the first len(self) are the records of the file
         self._file: int | None = None
-        self._size = 0
-        self._check = 0
         self._synced = 0.0
         if self.path is not None:
             self._open(self.path)
@@ -92,14 +89,12 @@ class Ledger:
         whole = ledger._load(data, name)
         if whole != len(data):
             raise InvalidLedger(f"{name} ends in a half-written record after {len(ledger)} whole ones; resume the run")
-        ledger.position = len(ledger)
-        ledger.asked = int(ledger._asked[-1]) if len(ledger) else 0
-        ledger.calls = int(ledger._call[-1]) if len(ledger) else 0
+        ledger._leave_replay()
         return ledger
 
     def __len__(self) -> int:
         """Distinct rows that were answered: the evaluations charged."""
-        return len(self._rows)
+        return len(self._index)
 
     @property
     def repeats(self) -> int:
@@ -108,28 +103,27 @@ class Ledger:
 
     @property
     def sequences(self) -> NDArray[np.uint8]:
-        """(n, L) the distinct rows, in the order asked. Read-only."""
-        return np.frombuffer(b"".join(self._rows), np.uint8).reshape(-1, self.L)
+        """(n, L) the distinct rows, in the order asked. A copy, as are the other columns."""
+        return self._column("tokens")
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """(n,) their values, -inf where infeasible. A copy."""
-        return np.array(self._values, np.float64)
+        """(n,) their values, -inf where infeasible."""
+        return self._column("value")
 
     @property
     def asked_counts(self) -> NDArray[np.uint64]:
-        """(n,) rows asked, repeats included, up to and with each distinct one. A copy."""
-        return np.array(self._asked, np.uint64)
+        """(n,) rows asked, repeats included, up to and with each distinct one."""
+        return self._column("asked")
 
     @property
     def call_numbers(self) -> NDArray[np.uint32]:
-        """(n,) the call, counted from 1, that each distinct row came in. A copy."""
-        return np.array(self._call, np.uint32)
+        """(n,) the call, counted from 1, that each distinct row came in."""
+        return self._column("call")
 
     def to_bytes(self) -> bytes:
         """The content of the ledger's file."""
-        header = _header(self.digest, self.V, self.L)
-        return header + self._records(self._rows, self._values, self._asked, self._call, zlib.crc32(header)).tobytes()
+        return self._header + self._records.tobytes()
 
     def close(self) -> None:
         """Force the file to disk and release it. Asking again is then an error; reading is not."""
@@ -151,6 +145,18 @@ class Ledger:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise InvalidBudget("a ledger can't be copied or pickled: a copy would be a second budget")
 
+    @property
+    def _records(self) -> NDArray[np.void]:
+        return self._buffer[: len(self)]
+
+    def _column(self, name: str) -> NDArray[Any]:
+        column: NDArray[Any] = self._records[name].copy()
+        return column
+
+    @property
+    def _check(self) -> int:
+        return int(self._buffer["check"][len(self) - 1]) if len(self) else zlib.crc32(self._header)
+
     def _new_rows(self, rows: list[bytes]) -> dict[bytes, int]:
         """The rows that the ledger has no answer to, each with the index of its first occurrence in ``rows``."""
         new: dict[bytes, int] = {}
@@ -159,23 +165,26 @@ class Ledger:
                 new[row] = i
         return new
 
+    def _unasked(self, rows: list[bytes]) -> int:
+        """The number of distinct rows that this process has not asked, in the ledger's order, before."""
+        return len({row for row in rows if self._index.get(row, self.position) >= self.position})
+
     def _answer(self, rows: list[bytes], new: dict[bytes, int], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Record ``values`` of the ``new`` ones among ``rows``, then answer all rows."""
-        if new and self.position < len(self) and not self._goes_on_from_replay(rows, new):
-            self._leave_replay()
         if new:
-            asked = array("Q", (self.asked + i + 1 for i in new.values()))
-            self._append(list(new), array("d", values.tolist()), asked, array("I", [self.calls + 1]) * len(new))
-        answers, position = [], self.position
-        for row in rows:
-            i = self._index[row]
-            answers.append(self._values[i])
-            if i == position:
+            if self.position < len(self) and not self._goes_on_from_replay(rows, new):
+                self._leave_replay()
+            self._append(new, values)
+        places, position = [self._index[row] for row in rows], self.position
+        for place in places:
+            if place == position:
                 position += 1
+        answers: NDArray[np.float64] = self._buffer["value"][places]
+        self.best_value = max(self.best_value, float(answers.max()))
         self.asked += len(rows)
         self.calls += 1
         self.position = position
-        return np.array(answers, np.float64)
+        return answers
 
     def _goes_on_from_replay(self, rows: list[bytes], new: dict[bytes, int]) -> bool:
         """Whether the batch re-asks, in order, all that is left to replay before its first new row.
@@ -189,88 +198,78 @@ class Ledger:
 
     def _leave_replay(self) -> None:
         """The run asks something else than it did before it was cut: count all that the ledger holds as asked."""
+        if len(self):
+            last = self._records[-1]
+            self.asked = max(self.asked, int(last["asked"]))
+            self.calls = max(self.calls, int(last["call"]))
+            self.best_value = float(self._records["value"].max())
         self.position = len(self)
-        self.asked = max(self.asked, int(self._asked[-1]))
-        self.calls = max(self.calls, int(self._call[-1]))
 
-    def _append(self, rows: list[bytes], values: array[float], asked: array[int], call: array[int]) -> None:
+    def _append(self, new: dict[bytes, int], values: NDArray[np.float64]) -> None:
+        """Write one record for each new row, and only then know them: the update of the index is what counts."""
+        old, total = len(self), len(self) + len(new)
+        records = np.empty(len(new), self._buffer.dtype)
+        records["tokens"] = np.frombuffer(b"".join(new), np.uint8).reshape(-1, self.L)
+        records["value"] = values
+        records["asked"] = np.fromiter(new.values(), np.uint64, len(new)) + np.uint64(self.asked + 1)
+        records["call"] = self.calls + 1
+        records["check"] = _chain(records.tobytes(), records.itemsize, self._check)
         if self.path is not None:
-            if self._file is None:
-                raise InvalidLedger(f"the ledger {self.path} is closed; open it again to go on")
-            records = self._records(rows, values, asked, call, self._check)
-            self._write(records.tobytes())
-            self._check = int(records["check"][-1])
-        self._remember(rows, values, asked, call)
+            self._write(records.tobytes(), _HEADER.size + old * records.itemsize)
+        if total > len(self._buffer):
+            self._buffer = np.concatenate([self._records, np.empty(total, records.dtype)])
+        self._buffer[old:total] = records
+        self._index.update(zip(new, range(old, total), strict=True))
 
-    def _remember(self, rows: list[bytes], values: array[float], asked: array[int], call: array[int]) -> None:
-        self._index.update(zip(rows, range(len(self._rows), len(self._rows) + len(rows)), strict=True))
-        self._rows += rows
-        self.best_value = max(self.best_value, max(values, default=-math.inf))
-        self._values += values
-        self._asked += asked
-        self._call += call
-
-    def _records(
-        self, rows: list[bytes], values: array[float], asked: array[int], call: array[int], check: int
-    ) -> NDArray[np.void]:
-        records = np.empty(len(rows), record_dtype(self.L))
-        records["tokens"] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, self.L)
-        records["value"], records["asked"], records["call"] = values, asked, call
-        records["check"] = _chain(records.tobytes(), records.itemsize, check)
-        return records
-
-    def _write(self, data: bytes) -> None:
-        """One write(2). If it fails half-way, for a full disk say, the file is put back to what it was."""
-        assert self._file is not None
+    def _write(self, data: bytes, size: int) -> None:
+        """One write(2). If it fails, for a full disk say, the file is cut back to the ``size`` that it had."""
+        if self._file is None:
+            raise InvalidLedger(f"the ledger {self.path} is closed; open it again to go on")
+        if os.lseek(self._file, 0, os.SEEK_END) != size:  # an interrupt came between a write and its entry in the index
+            os.ftruncate(self._file, size)
         try:
-            written = os.write(self._file, data)
-            cause = "the disk is full" if written < len(data) else ""
+            cause = "the disk is full" if os.write(self._file, data) < len(data) else None
+            now = time.monotonic()
+            if cause is None and now - self._synced >= _FSYNC_SECONDS:
+                os.fsync(self._file)
+                self._synced = now
         except OSError as error:
-            cause = str(error.strerror)
-        if cause:
-            os.ftruncate(self._file, self._size)
+            cause = error.strerror
+        if cause is not None:
+            os.ftruncate(self._file, size)
             raise InvalidLedger(f"can't write to the ledger {self.path}: {cause}; nothing was charged. Free some space")
-        self._size += len(data)
-        now = time.monotonic()
-        if now - self._synced >= _FSYNC_SECONDS:
-            os.fsync(self._file)
-            self._synced = now
 
     def _open(self, path: Path) -> None:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
-            self._file = None
-            raise InvalidLedger(f"the ledger {path} is open in another process; wait for it or use another") from None
-        except OSError as error:
-            raise InvalidLedger(f"can't open the ledger {path}: {error.strerror}") from None
-        try:
             self._recover(path)
-        except InvalidLedger:
-            os.close(self._file)  # not through close(): a file that is refused is not touched
-            self._file = None
+        except BaseException as error:
+            if self._file is not None:
+                os.close(self._file)  # not through close(): a file that is refused is not touched
+                self._file = None
+            if isinstance(error, BlockingIOError):
+                raise InvalidLedger(f"the ledger {path} is in use; wait for its run to end or give another") from None
+            if isinstance(error, OSError):
+                raise InvalidLedger(f"can't open the ledger {path}: {error.strerror}") from None
             raise
 
     def _recover(self, path: Path) -> None:
         assert self._file is not None
-        header = _header(self.digest, self.V, self.L)
         data = path.read_bytes()
-        if len(data) < len(header) and header.startswith(data):  # new, or killed while it was made
+        if len(data) < _HEADER.size and self._header.startswith(data):  # new, or killed while it was made
             os.ftruncate(self._file, 0)
-            self._size, self._check = 0, zlib.crc32(header)
-            self._write(header)
+            self._write(self._header, 0)
             return
         digest, V, L = _parse_header(data, str(path))
         if (digest, V, L) != (self.digest, self.V, self.L):
             raise InvalidLedger(
-                f"the ledger {path} is of another function (V={V}, L={L}, digest {digest[:12]}, not {self.digest[:12]}); "
-                "use a new file"
+                f"the ledger {path} is of another function: V={V}, L={L}, digest {digest[:12]} and not "
+                f"{self.digest[:12]}; use a new file"
             )
-        self._size = self._load(data, str(path))
-        if self._size != len(data):
-            os.ftruncate(self._file, self._size)
+        whole = self._load(data, str(path))
+        if whole != len(data):
+            os.ftruncate(self._file, whole)
             message = f"the ledger {path} ended in a half-written record, dropped; {len(self)} evaluations are whole"
             warnings.warn(message, LedgerRepaired, stacklevel=4)
 
@@ -280,27 +279,24 @@ class Ledger:
         count = (len(data) - _HEADER.size) // dtype.itemsize
         body = data[_HEADER.size : _HEADER.size + count * dtype.itemsize]
         records = np.frombuffer(body, dtype)
-        chain = _chain(body, dtype.itemsize, zlib.crc32(data[: _HEADER.size]))
+        chain = _chain(body, dtype.itemsize, self._check)
         wrong = np.flatnonzero(records["check"] != np.array(chain, np.uint32))
         if wrong.size:
             first = int(wrong[0])
-            if first < count - 1 and (data[_HEADER.size + first * dtype.itemsize :].strip(b"\0")):
+            if first < count - 1 and data[_HEADER.size + first * dtype.itemsize :].strip(b"\0"):
                 raise InvalidLedger(
                     f"{name} is damaged or was altered: record {first + 1} of {count} fails its checksum. "
                     "Restore the file, or start the run again"
                 )
-            count = first  # the tail of a file whose last write never reached the disk
-            records, chain = records[:count], chain[:count]
-        self._check = chain[-1] if chain else zlib.crc32(data[: _HEADER.size])
+            records = records[:first]  # the last write never reached the disk, or in part
         if (records["tokens"] >= self.V).any():
             raise InvalidLedger(f"{name} holds a token outside 0 .. {self.V - 1}; it was not written by this library")
         raw = records["tokens"].tobytes()
-        rows = [raw[i : i + self.L] for i in range(0, len(raw), self.L)]
-        columns = (array("d", records["value"].tolist()), array("Q", records["asked"].tolist()))
-        self._remember(rows, *columns, array("I", records["call"].tolist()))
-        if len(self._index) != len(rows):
+        self._index = {raw[i * self.L : (i + 1) * self.L]: i for i in range(len(records))}
+        if len(self._index) != len(records):
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
-        return _HEADER.size + count * dtype.itemsize
+        self._buffer = records.copy()
+        return _HEADER.size + records.nbytes
 
 
 def _header(digest: str, V: int, L: int) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bioseq_gym.budget.ledger import Ledger
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget
 from bioseq_gym.functions import Ehrlich
-from bioseq_gym.functions.ehrlich import MotifMatch, check_sequences, raise_bad_token
+from bioseq_gym.functions.ehrlich import MotifMatch, check_sequences
 
 
 class Oracle:
@@ -31,22 +31,24 @@ class Oracle:
 
     def metered(self, max_evaluations: int, ledger: Ledger | str | os.PathLike[str] | None) -> MeteredOracle:
         """The same function behind a ledger and a budget."""
+        _check_budget(max_evaluations)  # before a file is made
         spec = self._function.spec
-        if not isinstance(ledger, Ledger):
-            ledger = Ledger(spec.digest, spec.V, spec.L, ledger)
-        elif ledger.digest != spec.digest:
-            raise InvalidBudget(f"the ledger is of the function {ledger.digest[:12]}, the env of {spec.digest[:12]}")
-        return MeteredOracle(self._function, max_evaluations, ledger)
+        if isinstance(ledger, Ledger):
+            if (ledger.digest, ledger.V, ledger.L) != (spec.digest, spec.V, spec.L):
+                raise InvalidBudget(f"the ledger is of the function {ledger.digest[:12]}, not {spec.digest[:12]}")
+            return MeteredOracle(self._function, max_evaluations, ledger)
+        opened = Ledger(spec.digest, spec.V, spec.L, ledger)
+        try:
+            return MeteredOracle(self._function, max_evaluations, opened)
+        except InvalidBudget:
+            opened.close()
+            raise
 
 
 class MeteredOracle:
     """A function behind a ledger and a budget. It holds neither motifs nor transition matrix nor a way to them."""
 
     def __init__(self, function: Ehrlich, max_evaluations: int, ledger: Ledger) -> None:
-        if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, (int, np.integer)):
-            raise InvalidBudget(f"max_evaluations must be an integer, not {max_evaluations!r}")
-        if max_evaluations <= 0:
-            raise InvalidBudget(f"max_evaluations is {max_evaluations}; give a budget of at least 1")
         if len(ledger) > max_evaluations:
             raise InvalidBudget(
                 f"the ledger holds {len(ledger)} evaluations already, more than the budget of {max_evaluations}; "
@@ -54,6 +56,7 @@ class MeteredOracle:
             )
         self._max_evaluations = int(max_evaluations)
         self._ledger = ledger
+        self._process = os.getpid()
         _FUNCTIONS[self] = function
 
     @property
@@ -74,15 +77,18 @@ class MeteredOracle:
             BudgetExhausted: the new rows do not fit; nothing was scored or charged.
         """
         ledger = self._ledger
-        batch = check_sequences(x, ledger.L)
-        if bad := ((batch < 0) | (batch >= ledger.V)).any(axis=1).nonzero()[0].tolist():
-            raise_bad_token(batch, bad[0], ledger.V)
-        tokens = batch.astype(np.uint8)
+        tokens = check_sequences(x, ledger.V, ledger.L)
+        if os.getpid() != self._process:
+            raise InvalidBudget("the environment belongs to another process; make one in this process")
         raw = tokens.tobytes()
         rows = [raw[i : i + ledger.L] for i in range(0, len(raw), ledger.L)]
         new = ledger._new_rows(rows)
         if len(new) > self._max_evaluations - len(ledger):
-            raise BudgetExhausted(self.remaining, len(new))
+            requested = ledger._unasked(rows)
+            if requested <= self.remaining:  # a resumed run that asks something else than before it was cut
+                ledger._leave_replay()
+                requested = len(new)
+            raise BudgetExhausted(self.remaining, requested)
         values = _FUNCTIONS[self](tokens[list(new.values())]) if new else np.empty(0)
         return ledger._answer(rows, new, values)
 
@@ -97,5 +103,12 @@ class MeteredOracle:
         raise InvalidBudget("an environment under a budget can't be copied or pickled: a copy would be a second budget")
 
 
-# Kept beside the objects and not in them, so that no chain of attributes leads from what an agent holds to the function.
+def _check_budget(max_evaluations: int) -> None:
+    if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, (int, np.integer)):
+        raise InvalidBudget(f"max_evaluations must be an integer, not {max_evaluations!r}")
+    if max_evaluations <= 0:
+        raise InvalidBudget(f"max_evaluations is {max_evaluations}; give a budget of at least 1")
+
+
+# Kept beside the objects, not in them, so that no chain of attributes leads from what an agent holds to the function.
 _FUNCTIONS: WeakKeyDictionary[MeteredOracle, Ehrlich] = WeakKeyDictionary()

@@ -51,6 +51,8 @@ class EvaluationBudget(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._meter: MeteredOracle = core._oracle.metered(max_evaluations, ledger)
         core._oracle = self._meter
+        self._start: NDArray[np.int64] = core.initial_solution
+        self._start_value: float = core.initial_value
         _forget_spec(env)
 
     def evaluate(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -97,12 +99,13 @@ class EvaluationBudget(gymnasium.Wrapper[Any, Any, Any, Any]):
     @property
     def initial_solution(self) -> NDArray[np.int64]:
         """(L,) the task's feasible start."""
-        return self.get_wrapper_attr("initial_solution").copy()
+        start: NDArray[np.int64] = self._start.copy()
+        return start
 
     @property
     def initial_value(self) -> float:
         """The value of the start, given free."""
-        return self.get_wrapper_attr("initial_value")
+        return self._start_value
 
     def close(self) -> None:
         """Close the ledger and the environment."""
