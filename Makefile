@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 DEMO = runs/demo
 TYPES = build/types
 
-.PHONY: setup test lint check demo
+.PHONY: setup test lint style types demo
 
 setup: $(VENV)/.installed
 
@@ -22,14 +22,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 
-lint: setup check
+lint: setup style types
 
-# mypy reads no package-dir mapping, so it is shown the package as it is when installed.
-check:
+style:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# mypy reads no package-dir mapping, so it is shown the package as it is when installed.
+types:
 	@rm -rf $(TYPES) && mkdir -p $(TYPES)/bioseq_gym
 	@ln -s $(CURDIR)/bioseq_gym/* $(CURDIR)/agents $(TYPES)/bioseq_gym
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p bioseq_gym

@@ -1,0 +1,55 @@
+"""Fixtures: the package as a user gets it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a wheel could be made of, so that building leaves nothing in the checkout."""
+    copy = tmp_path_factory.mktemp("source")
+    for folder in ("agents", "bioseq_gym", "tests"):
+        shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in REPOSITORY.glob("[!.]*"):
+        if file.is_file():
+            shutil.copy(file, copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(source))
+    (path,) = out.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a program of a fresh environment that holds the wheel and its core dependencies, and nothing else."""
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home / "venv", symlinks=True)
+    python = home / "venv" / "bin" / "python"
+    _pip("--python", str(python), "install", "-c", str(REPOSITORY / "constraints.txt"), str(wheel))
+
+    def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(python.with_name(program)), *arguments]
+        return subprocess.run(command, cwd=home, capture_output=True, text=True)
+
+    return run
+
+
+def _pip(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
