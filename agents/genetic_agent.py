@@ -9,49 +9,70 @@ algorithm that both papers compare with: truncation selection, uniform crossover
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym import EvaluationBudget
-from bioseq_gym.agent import Agent
+from bioseq_gym.agent import Agent, setting
 
 Tokens = NDArray[np.uint8]
+ATTEMPTS = 100  # per child, to find one that is new
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of the elitist genetic algorithm."""
 
-    parents: int = field(default=50, metadata={"help": "best sequences, of all evaluated, that breed"})
-    children: int = field(default=200, metadata={"help": "new sequences per generation"})
-    crossover: float = field(default=0.5, metadata={"help": "share of children with two parents"})
-    shift: float = field(default=0.5, metadata={"help": "share of children with a segment moved by one position"})
-    mutations: float = field(default=1.0, metadata={"help": "mean number of substitutions per child"})
+    parents: int = setting(50, "best sequences, of all evaluated, that breed", low=1)
+    children: int = setting(200, "new sequences per generation", low=1)
+    crossover: float = setting(0.5, "share of children with two parents", low=0.0, high=1.0)
+    shift: float = setting(0.5, "share of children with a segment moved by one position", low=0.0, high=1.0)
+    mutations: float = setting(1.0, "mean number of substitutions per child", low=0.0)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
-    """Breed from the best of everything evaluated, the newest first among equals, until the budget is spent."""
-    rng = np.random.default_rng(seed)
+    """Spend the whole budget."""
+    evolve(env, env.remaining, np.random.default_rng(seed), config)
+
+
+def evolve(
+    env: EvaluationBudget, evaluations: int, rng: np.random.Generator, config: Config
+) -> tuple[Tokens, NDArray[np.float64]]:
+    """Breed from the best of everything evaluated, the newest first among equals, for so many evaluations.
+
+    Returns:
+        All sequences (n, L), the initial solution first, and their values (n,).
+    """
     start = env.initial_solution.astype(np.uint8)
     sequences, values = start[None], np.array([env.initial_value])
     seen = {start.tobytes()}
-    while not env.done:
-        newest_first = np.arange(len(values))[::-1]
-        best = newest_first[np.argsort(-values[::-1], kind="stable")][: config.parents]
-        children = breed(sequences[best], min(config.children, env.remaining), seen, env.vocabulary_size, config, rng)
-        child_values, _ = env.evaluate(children)
-        sequences = np.concatenate([sequences[best[::-1]], children])
-        values = np.concatenate([values[best[::-1]], child_values])
+    stop = max(0, env.remaining - evaluations)
+    while env.remaining > stop and not env.done:
+        parents = sequences[best_first(values)[: config.parents]]
+        children = breed(parents, min(config.children, env.remaining - stop), seen, env.vocabulary_size, config, rng)
+        if not len(children):
+            break
+        sequences = np.concatenate([sequences, children])
+        values = np.concatenate([values, env.evaluate(children)[0]])
+    return sequences, values
 
 
-def breed(
-    parents: Tokens, count: int, seen: set[bytes], V: int, config: Config, rng: np.random.Generator
-) -> Tokens:
-    """``count`` children (count, L) of ``parents`` (n, L), none of which is in ``seen``; they are added to it."""
+def best_first(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n,) the indices of ``values`` from the largest to the smallest, the newest first among equals."""
+    return len(values) - 1 - np.argsort(-values[::-1], kind="stable")
+
+
+def breed(parents: Tokens, count: int, seen: set[bytes], V: int, config: Config, rng: np.random.Generator) -> Tokens:
+    """Up to ``count`` children (m, L) of ``parents`` (n, L), none of which is in ``seen``; they are added to it.
+
+    There are fewer only where hardly any sequence is left that was not asked for.
+    """
     children: list[Tokens] = []
-    while len(children) < count:
+    for _ in range(ATTEMPTS * count):
+        if len(children) == count:
+            break
         child = parents[rng.integers(len(parents))].copy()
         if rng.random() < config.crossover:
             left, right = np.sort(rng.integers(len(child) + 1, size=2))
@@ -63,7 +84,7 @@ def breed(
         if (key := child.tobytes()) not in seen:
             seen.add(key)
             children.append(child)
-    return np.stack(children)
+    return np.array(children, np.uint8).reshape(-1, parents.shape[1])
 
 
 def shift_segment(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
@@ -79,10 +100,10 @@ def shift_segment(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
 class HoloConfig:
     """Settings of holo-bench's discrete evolution, as published."""
 
-    population: int = field(default=1000, metadata={"help": "sequences per generation"})
-    survival: float = field(default=0.1, metadata={"help": "quantile of the population that survives"})
-    mutation: float = field(default=0.005, metadata={"help": "probability of a substitution at each position"})
-    recombination: float = field(default=0.5, metadata={"help": "probability of a token from the second parent"})
+    population: int = setting(1000, "sequences per generation", low=2)
+    survival: float = setting(0.1, "quantile of the population that survives", low=0.0, high=1.0)
+    mutation: float = setting(0.005, "probability of a substitution at each position", low=0.0, high=1.0)
+    recombination: float = setting(0.5, "probability of a token from the second parent", low=0.0, high=1.0)
 
 
 def run_holo(env: EvaluationBudget, seed: int, config: HoloConfig) -> None:

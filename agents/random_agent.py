@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from bioseq_gym import EvaluationBudget
-from bioseq_gym.agent import Agent
+from bioseq_gym.agent import Agent, setting
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of random search."""
 
-    batch_size: int = field(default=100, metadata={"help": "sequences per call"})
-    mutations: float = field(default=2.0, metadata={"help": "mean number of substitutions per child"})
+    batch_size: int = setting(100, "sequences per call", low=1)
+    mutations: float = setting(2.0, "mean number of substitutions per child", low=0.0)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:

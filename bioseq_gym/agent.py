@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from bioseq_gym.budget import EvaluationBudget
-from bioseq_gym.errors import UnknownName
+from bioseq_gym.errors import InvalidConfig, MissingDependency, UnknownName
 
 ENTRY_POINTS = "bioseq_gym.agents"
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """A field of a config: its default, what it means, and the range, ends included, that :func:`check_config` allows."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+def check_config(agent: str, config: Any) -> None:
+    """Raise InvalidConfig, naming the option, for the first setting of ``config`` that is out of its range."""
+    for f in fields(config):
+        value, low, high = getattr(config, f.name), f.metadata.get("low"), f.metadata.get("high")
+        if (low is not None and not value >= low) or (high is not None and not value <= high):  # NaN is out, too
+            bounds = f"at least {low}" if high is None else f"{low} to {high}"
+            raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value}; give {bounds}")
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,8 @@ class Agent:
         run: ``run(env, seed, config)`` asks ``env.evaluate(x)`` or steps ``env`` until ``env.done``. It draws from
             generators made from ``seed`` alone, so that the same seed gives the same ledger. Returning early is fine,
             and so is letting BudgetExhausted through.
-        config: the default settings, a frozen dataclass whose fields are bool, int, float, str or None, each with
-            ``field(metadata={"help": ...})``; every field becomes an option of the command line.
+        config: the default settings, a frozen dataclass whose fields are bool, int, float or str, each made with
+            :func:`setting`; every field becomes an option of the command line.
         presets: other named settings, for ``--preset``.
     """
 
@@ -49,7 +63,7 @@ class Agent:
         """The command line of this agent alone: ``bioseq-gym run`` without the name."""
         from bioseq_gym.cli import main
 
-        sys.exit(main(["run", self.name, *sys.argv[1:]], agent=self))
+        sys.exit(main(["run", *sys.argv[1:]], agent=self))
 
 
 def agent_names() -> list[str]:
@@ -64,11 +78,15 @@ def load_agent(name: str) -> Agent:
 
     Raises:
         UnknownName: there is no such agent, or the file has no ``AGENT``.
+        MissingDependency: the agent needs a package that is not installed.
     """
     if name.endswith(".py"):
         return _agent_in_file(Path(name))
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        agent = entry.load()
+        try:
+            agent = entry.load()
+        except ModuleNotFoundError as error:
+            raise MissingDependency(f"{name} needs {error.name}; pip install 'bioseq-gym[agents]'") from None
         assert isinstance(agent, Agent), f"the entry point {entry.value} is no Agent"
         return agent
     raise UnknownName.of("agent", name, agent_names(), "bioseq-gym run --help, or give the path of a .py file")
@@ -78,7 +96,8 @@ def _agent_in_file(path: Path) -> Agent:
     if not path.is_file():
         raise UnknownName(f"there is no file {path}; give an agent's name or the path of its .py file")
     spec = spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

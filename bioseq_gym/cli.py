@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +18,7 @@ import bioseq_gym
 from bioseq_gym import leaderboard, report
 from bioseq_gym.agent import Agent, agent_names, load_agent
 from bioseq_gym.budget import EvaluationBudget
-from bioseq_gym.errors import BioseqGymError, BudgetExhausted, InvalidSubmission, UnknownName
+from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import Run, read_run, run_agent
 from bioseq_gym.suite import DEFAULT_BUDGET, load_task, task_names
@@ -29,10 +28,10 @@ EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed.
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line and help that keeps its paragraphs."""
+    """argparse with errors of one line."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs)
+        super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -54,6 +53,8 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
         return _fail(error, 1)
     except BioseqGymError as error:
         return _fail(error, 2)
+    except OSError as error:
+        return _fail(f"{error.strerror}: {error.filename}", 2)
     except KeyboardInterrupt:
         return _fail("stopped; the ledger is whole: go on with --resume", 130)
     return 0
@@ -77,26 +78,19 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
     command("tasks", _tasks, "list the tasks").add_argument("--json", action="store_true", help="print JSON")
 
     help = "let an agent spend a budget on a task"
-    if agent is None:
-        run = command("run", _run, help)
+    if agent is not None:
+        program = Path(sys.argv[0]).name
+        run = command("run", _run, help, prog=program, usage=f"{program} [options]")
+    else:
+        run = command("run", _run, help, usage="bioseq-gym run AGENT [options]")
         names = ", ".join(agent_names())
         run.add_argument("agent", metavar="AGENT", help=f"{names}, or the path of a .py file that defines AGENT")
-        named = arguments[1:2] if arguments[:1] == ["run"] else []
-        if named and not named[0].startswith("-"):
-            agent = load_agent(named[0])  # its settings are options too
-    else:
-        run = command("run", _run, help, prog=Path(sys.argv[0]).name)
-        run.add_argument("agent", metavar="AGENT", help=argparse.SUPPRESS)
-    run.set_defaults(loaded=agent)
-    run.add_argument("--task", default=DEFAULT_TASK, help="a name from bioseq-gym tasks")
-    run.add_argument("--budget", type=int, default=DEFAULT_BUDGET, help="distinct sequences that may be scored")
-    run.add_argument("--seed", type=int, default=0, help="of the agent")
-    run.add_argument("--out", metavar="DIR", help="the run directory (default: runs/TASK/AGENT-seedS)")
-    run.add_argument("--resume", action="store_true", help="go on with the run in DIR if there is one")
-    run.add_argument("--quiet", action="store_true", help="no live progress")
-    run.add_argument("--json", action="store_true", help="end standard output with one line of JSON")
+        if len(arguments) > 1 and arguments[0] == "run" and not arguments[1].startswith("-"):
+            agent = load_agent(arguments[1])  # its settings are options too
+    run.set_defaults(loaded=None)
+    _add_run_options(run)
     if agent is not None:
-        _add_config(run, agent)
+        _add_config_options(run, agent)
 
     show = command("report", _report, "print a table of runs and draw their regret curves")
     show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, of one task")
@@ -112,18 +106,39 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
     return parser
 
 
-def _add_config(parser: Parser, agent: Agent) -> None:
-    """An option for each field of the agent's config; unset ones come from the preset."""
-    group = parser.add_argument_group(f"settings of {agent.name}")
+def _add_run_options(run: Parser) -> None:
+    run.add_argument("--task", default=DEFAULT_TASK, help="a name from bioseq-gym tasks (default: %(default)s)")
+    run.add_argument(
+        "--budget",
+        type=int,
+        metavar="N",
+        default=DEFAULT_BUDGET,
+        help="distinct sequences that may be scored (default: %(default)s)",
+    )
+    run.add_argument("--seed", type=int, metavar="S", default=0, help="seed of the agent (default: %(default)s)")
+    run.add_argument("--out", metavar="DIR", help="the run directory (default: runs/TASK/AGENT-seedS)")
+    run.add_argument("--resume", action="store_true", help="go on with the run in DIR if there is one")
+    run.add_argument("--quiet", action="store_true", help="no live progress")
+    run.add_argument("--json", action="store_true", help="end standard output with one line of JSON")
+
+
+def _add_config_options(run: Parser, agent: Agent) -> None:
+    """An option for each field of the agent's config; those that are not given come from the preset."""
+    run.set_defaults(loaded=agent)
+    group = run.add_argument_group(f"settings of {agent.name}")
     if agent.presets:
         group.add_argument("--preset", choices=sorted(agent.presets), help="named settings to start from")
     hints = get_type_hints(type(agent.config))
     for field in fields(agent.config):
         kind = next((t for t in get_args(hints[field.name]) if t is not type(None)), hints[field.name])
-        help = f"{field.metadata.get('help', '')} (default: {getattr(agent.config, field.name)})"
-        action: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         group.add_argument(
-            f"--{field.name.replace('_', '-')}", dest=f"config_{field.name}", default=argparse.SUPPRESS, help=help, **action
+            f"--{field.name.replace('_', '-')}",
+            dest=f"config_{field.name}",
+            default=argparse.SUPPRESS,
+            help=f"{field.metadata.get('help', '')} (default: {getattr(agent.config, field.name)})",
+            **(
+                {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__}
+            ),
         )
 
 
@@ -135,14 +150,17 @@ def _config(options: argparse.Namespace) -> Any:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.loaded is None:
+        raise UnknownName("the agent comes first: bioseq-gym run AGENT [options]")
     agent, task = options.loaded, load_task(options.task)
     out = Path(options.out or Path("runs") / task.name / f"{agent.name}-seed{options.seed}")
     console = Console(stderr=True)
-    if not options.quiet:
-        console.print(f"[bold]{agent.name}[/] on {task.name}, {options.budget:,} evaluations, seed {options.seed}")
 
     def monitor(env: EvaluationBudget) -> AbstractContextManager[Any]:
-        return nullcontext() if options.quiet else live_progress(env, console)
+        if options.quiet:
+            return nullcontext()
+        console.print(f"[bold]{agent.name}[/] on {task.name}, {options.budget:,} evaluations, seed {options.seed}")
+        return live_progress(env, console)
 
     run = run_agent(
         agent,
@@ -156,11 +174,20 @@ def _run(options: argparse.Namespace) -> None:
     )
     if not options.quiet:
         m = run.manifest
-        console.print(
-            f"simple regret {m['simple_regret']:.3f} after {m['evaluations']:,} evaluations, {m['wall_s']:.1f} s → {out}"
-        )
+        regret, evaluations = f"simple regret {m['simple_regret']:.3f}", f"{m['evaluations']:,} evaluations"
+        console.print(f"{regret} after {evaluations}, {m['wall_s']:.1f} s → {out}")
     if options.json:
-        keys = ("task", "agent", "seed", "evaluations", "calls", "simple_regret", "best_value", "feasible_share", "wall_s")
+        keys = (
+            "task",
+            "agent",
+            "seed",
+            "evaluations",
+            "calls",
+            "simple_regret",
+            "best_value",
+            "feasible_share",
+            "wall_s",
+        )
         print(json.dumps({key: run.manifest[key] for key in keys}))
 
 

@@ -58,6 +58,14 @@ class InvalidSubmission(BioseqGymError, ValueError):
     """A run was refused by the leaderboard: replaying its ledger does not give what it states."""
 
 
+class InvalidConfig(BioseqGymError, ValueError):
+    """A setting of an agent, or its seed, is out of range."""
+
+
+class MissingDependency(BioseqGymError, ImportError):
+    """A package that this feature needs is not installed; the message gives the extra that brings it."""
+
+
 class UnknownName(BioseqGymError, ValueError):
     """A task, agent or preset that does not exist; the message gives the near names."""
 

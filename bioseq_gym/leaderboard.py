@@ -22,7 +22,14 @@ import numpy as np
 
 from bioseq_gym.budget import Ledger
 from bioseq_gym.errors import InvalidLedger, InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
-from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, median_and_quartiles, regret_at, regret_curve
+from bioseq_gym.metrics import (
+    CHECKPOINTS,
+    distinct_share,
+    feasible_share,
+    median_and_quartiles,
+    regret_at,
+    regret_curve,
+)
 from bioseq_gym.runs import LEDGER, MANIFEST, Manifest, Run, outcome, parse_manifest, write_manifest
 from bioseq_gym.suite import load_task
 
@@ -178,13 +185,16 @@ def write_table(board: str | os.PathLike[str]) -> Path:
 
 _PREFACE = """# Leaderboard
 
-Built by `bioseq-gym submit` from the folder `submissions`; not edited by hand. Each row is one agent with one setting:
-simple regret after so many distinct evaluations, as median [first quartile, third quartile] over seeds, then medians.
+Built by `bioseq-gym submit` from the folder `submissions`; not edited by hand. Each row is one agent with one
+setting: simple regret after so many distinct evaluations, as median [first quartile, third quartile] over seeds, then
+medians.
 
-**What a row proves.** Every submission holds its ledger. Each sequence in it was scored again, every number but the wall
-time was computed from that replay, and the number of distinct sequences is within the budget. **What it cannot prove:**
-that nobody looked at the function's definition, which is public; that the agent named is the one that asked, or that the
-run was not picked from several; how long it took; and that repeats, which are free, were all recorded.
+**What a row proves.** Every submission holds its ledger. Each sequence in it was scored again, every number but the
+wall time was computed from that replay, and the number of distinct sequences is within the budget.
+
+**What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
+one that asked; that the run was not picked from several; how long it took; and that repeats, which are free, were all
+recorded.
 """
 
 

@@ -20,8 +20,8 @@ from bioseq_gym.budget import EvaluationBudget
 def live_progress(env: EvaluationBudget, console: Console) -> Iterator[None]:
     """Show, while the context lasts, how the budget is spent, and what agents log under ``bioseq_gym``.
 
-    On a terminal one line is redrawn four times a second, by a thread that only reads; elsewhere every log record and
-    the last state are lines.
+    On a terminal one line is redrawn four times a second, by a thread that only reads; elsewhere log records and the
+    last state are lines.
     """
     started = time.monotonic()
     total = env.remaining
@@ -46,5 +46,7 @@ def live_progress(env: EvaluationBudget, console: Console) -> Iterator[None]:
         with Live(console=console, get_renderable=line, refresh_per_second=4):
             yield
     finally:
+        if not console.is_terminal:
+            console.print()  # rich ends the line on terminals only
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bioseq_gym.errors import InvalidRun
+from bioseq_gym.errors import InvalidRun, MissingDependency
 from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, regret_at, regret_curve
 from bioseq_gym.runs import Run
 from bioseq_gym.suite import load_task
@@ -38,7 +38,8 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
     """Draw simple regret against evaluations, one line for each run, into a PNG file.
 
     Raises:
-        InvalidRun: the runs are of several tasks, which have no common axis, or matplotlib is not installed.
+        InvalidRun: the runs are of several tasks, which have no common axis.
+        MissingDependency: matplotlib is not installed.
     """
     tasks = sorted({run.manifest["task"] for run in runs})
     if len(tasks) != 1:
@@ -46,7 +47,7 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InvalidRun("drawing needs matplotlib; install bioseq-gym[plots]") from None
+        raise MissingDependency("drawing needs matplotlib; pip install 'bioseq-gym[plots]'") from None
 
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -56,7 +57,9 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
         reach = max(run.manifest["budget"], len(curve) - 1)  # a run that solved its task keeps its regret
         steps = np.append(np.arange(len(curve)), reach)
         label = None if agent in axes.get_legend_handles_labels()[1] else agent
-        axes.step(steps, np.append(curve, curve[-1]), where="post", color=f"C{agents.index(agent)}", label=label, lw=1.8)
+        axes.step(
+            steps, np.append(curve, curve[-1]), where="post", color=f"C{agents.index(agent)}", label=label, lw=1.8
+        )
     axes.set(xlabel="distinct evaluations", ylabel="simple regret", title=tasks[0], ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)

@@ -19,9 +19,9 @@ from typing import Any
 
 import gymnasium
 
-from bioseq_gym.agent import Agent
+from bioseq_gym.agent import Agent, check_config
 from bioseq_gym.budget import EvaluationBudget, Ledger
-from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidRun
+from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS, feasible_share, regret_at, regret_curve
 from bioseq_gym.suite import Task
 
@@ -79,10 +79,12 @@ def run_agent(
     Raises:
         InvalidRun: ``out`` exists and ``resume`` is False, or the run in it has other settings.
         InvalidBudget: ``budget`` is not positive.
+        InvalidConfig: a setting or the seed is out of range.
         InvalidLedger: the ledger in ``out`` is damaged or in use.
     """
     path = Path(out)
-    manifest = _new_manifest(agent, task, agent.config if config is None else config, budget, seed)
+    config = agent.config if config is None else config
+    manifest = _new_manifest(agent, task, config, budget, seed)
     if path.exists():
         manifest = _manifest_to_resume(path, manifest, resume)
         if manifest["status"] == "finished":
@@ -95,7 +97,7 @@ def run_agent(
     started = time.perf_counter()
     try:
         with monitor(env):
-            agent.run(env, seed, agent.config if config is None else config)
+            agent.run(env, seed, config)
     except BudgetExhausted:
         pass  # the agent asked until it was told to stop
     finally:
@@ -172,6 +174,9 @@ def _read_manifest(path: Path) -> Manifest:
 def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0")
+    check_config(agent.name, config)
     return {
         "format": FORMAT,
         "status": "running",
