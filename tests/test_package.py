@@ -22,16 +22,6 @@ HEAVY = ("matplotlib", "rich", "stable_baselines3", "torch", "transformers")
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 RESULT_KEYS = ["task", "agent", "seed", "evaluations", "calls"]
 RESULT_KEYS += ["simple_regret", "best_value", "feasible_share", "wall_s"]
-    "task",
-    "agent",
-    "seed",
-    "evaluations",
-    "calls",
-    "simple_regret",
-    "best_value",
-    "feasible_share",
-    "wall_s",
-]
 
 SMOKE = """
 import gymnasium, bioseq_gym
