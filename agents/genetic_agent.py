@@ -33,21 +33,33 @@ class Config:
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
-    """Spend the whole budget."""
-    evolve(env, env.remaining, np.random.default_rng(seed), config)
+    """Breed until the budget is spent."""
+    start = env.initial_solution.astype(np.uint8)
+    evolve(env, env.remaining, start[None], np.array([env.initial_value]), np.random.default_rng(seed), config)
 
 
 def evolve(
-    env: EvaluationBudget, evaluations: int, rng: np.random.Generator, config: Config
+    env: EvaluationBudget,
+    evaluations: int,
+    sequences: Tokens,
+    values: NDArray[np.float64],
+    rng: np.random.Generator,
+    config: Config,
 ) -> tuple[Tokens, NDArray[np.float64]]:
-    """Breed from the best of everything evaluated, the newest first among equals, for so many evaluations.
+    """Breed, for so many evaluations, from the best of everything evaluated, the newest first among equals.
+
+    Args:
+        env: what answers.
+        evaluations: how many to spend; fewer if the budget ends or the optimum is found.
+        sequences: (n, L) what was evaluated before, at least one.
+        values: (n,) their values.
+        rng: of all draws.
+        config: the settings.
 
     Returns:
-        All sequences (n, L), the initial solution first, and their values (n,).
+        ``sequences`` and ``values`` with the children behind them.
     """
-    start = env.initial_solution.astype(np.uint8)
-    sequences, values = start[None], np.array([env.initial_value])
-    seen = {start.tobytes()}
+    seen = {row.tobytes() for row in sequences}
     stop = max(0, env.remaining - evaluations)
     while env.remaining > stop and not env.done:
         parents = sequences[best_first(values)[: config.parents]]

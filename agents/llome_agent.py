@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from bioseq_gym.agent import Agent, setting
 logger = logging.getLogger("bioseq_gym.agents.llome")
 
 Tokens = NDArray[np.uint8]
+GENETIC = GeneticConfig()
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate)
     transitions = LearnedTransitions(V)
 
-    sequences, values = evolve(env, config.warmup, rng, GeneticConfig())
+    sequences, values = env.initial_solution[None].astype(np.uint8), np.array([env.initial_value])
+    sequences, values = evolve(env, config.warmup, sequences, values, rng, GENETIC)
     transitions.update(sequences, values > -np.inf)
-    for round_number in count(1):
-        if env.done:
-            return
+    marge = False  # the first training is supervised
+    while not env.done:
+        asked = len(sequences)
         pairs = near_pairs(
             sequences,
             values,
@@ -81,27 +82,24 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
             infeasible_share=config.infeasible_share,
             rng=rng,
         )
-        losses = train(policy, optimizer, pairs, round_number > 1, config, rng)
-        seeds = sequences[best_first(values)[: config.seeds]]
-        known = {row.tobytes() for row in sequences}
-        candidates = propose(policy, seeds, known, transitions, config, generator)
-        top = candidates[: max(config.round_size, int(config.quantile * len(candidates)))]
-        candidates = top[rng.permutation(len(top))[: min(config.round_size, env.remaining)]]
-        if not len(candidates):
-            raise RuntimeError
-        new_values, feasible = env.evaluate(candidates)
-        sequences, values = np.concatenate([sequences, candidates]), np.concatenate([values, new_values])
-        transitions.update(candidates, feasible)
+        pool = sequences[:0]
+        if len(pairs.x):
+            loss = train(policy, optimizer, pairs, marge, config, rng)
+            marge = True
+            pool = propose(policy, sequences, values, transitions, config, generator)
+            logger.info("%d pairs, loss %.3f, %d candidates", len(pairs.x), loss, len(pool))
+        if len(pool):
+            candidates = select(pool, min(config.round_size, env.remaining), config.quantile, rng)
+            sequences = np.concatenate([sequences, candidates])
+            values = np.concatenate([values, env.evaluate(candidates)[0]])
+        else:
+            logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
+            sequences, values = evolve(env, config.round_size, sequences, values, rng, GENETIC)
+        feasible = values[asked:] > -np.inf
+        transitions.update(sequences[asked:], feasible)
         logger.info(
-            "round %d: %d pairs, loss %.3f to %.3f, %d candidates, %.0f %% feasible, best %.3f, of all %.3f",
-            round_number,
-            len(pairs.x),
-            losses[0],
-            losses[-1],
-            len(candidates),
-            100 * feasible.mean(),
-            new_values.max(),
-            values.max(),
+            "%d evaluated, %.0f %% feasible, best %.3f, so far %.3f",
+            *(len(feasible), 100 * feasible.mean(), values[asked:].max(), values.max()),
         )
 
 
@@ -112,8 +110,8 @@ def train(
     marge: bool,
     config: Config,
     rng: np.random.Generator,
-) -> list[float]:
-    """Train on ``pairs``: by MargE against the policy as it is now, or by SFT. Return the loss of each step."""
+) -> float:
+    """Train on ``pairs``, by MargE against the policy as it is now or by SFT; return the mean loss of the last half."""
     x, y, rewards = policy.tensor(pairs.x), policy.tensor(pairs.y), policy.tensor(pairs.rewards)
     lengths = torch.full_like(rewards, policy.L)
     with torch.no_grad():
@@ -132,38 +130,42 @@ def train(
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
-    return losses
+    return float(np.mean(losses[len(losses) // 2 :]))
 
 
 def propose(
     policy: Policy,
-    seeds: Tokens,
-    known: set[bytes],
+    sequences: Tokens,
+    values: NDArray[np.float64],
     transitions: LearnedTransitions,
     config: Config,
     generator: torch.Generator,
 ) -> Tokens:
-    """The inner loop: new sequences (n, L) that the policy reaches from ``seeds``, the most likely ones first."""
+    """The inner loop: new sequences (n, L) that the policy reaches from the best ones, the most likely first."""
+    known = {row.tobytes() for row in sequences}
     forbidden = torch.from_numpy(transitions.forbidden).to(policy.device)
-    current = seeds
-    pool: dict[bytes, float] = {}
+    current = sequences[best_first(values)[: config.seeds]]
+    likelihood_of: dict[bytes, float] = {}
     for _ in range(config.iterations):
         edits, logps = policy.sample(policy.tensor(current), config.samples, config.temperature, forbidden, generator)
-        tokens, likelihood = edits.cpu().numpy().astype(np.uint8), logps.cpu().numpy()
         following = current.copy()
-        for s in range(len(current)):
-            best = -np.inf
-            for candidate, logp in zip(tokens[s], likelihood[s].tolist()):
-                key = candidate.tobytes()
-                if key in known:
-                    continue
-                pool[key] = max(pool.get(key, -np.inf), logp)
-                if logp > best:
-                    best, following[s] = logp, candidate
+        for s, tokens in enumerate(edits.cpu().numpy().astype(np.uint8)):
+            order = torch.argsort(logps[s], descending=True, stable=True).tolist()
+            new = [i for i in order if tokens[i].tobytes() not in known]
+            if new:  # copies and known sequences are no step forward
+                following[s] = tokens[new[0]]
+            for i in new:
+                likelihood_of.setdefault(tokens[i].tobytes(), float(logps[s, i]))
         current = following
-    ranked = sorted(pool, key=lambda key: (-pool[key], key))
-    candidates = np.frombuffer(b"".join(ranked), np.uint8).reshape(-1, seeds.shape[1])
-    return candidates[transitions.admits(candidates)]
+    ranked = sorted(likelihood_of, key=lambda key: (-likelihood_of[key], key))
+    pool = np.frombuffer(b"".join(ranked), np.uint8).reshape(-1, policy.L)
+    return pool[transitions.admits(pool)]
+
+
+def select(pool: Tokens, size: int, quantile: float, rng: np.random.Generator) -> Tokens:
+    """Up to ``size`` sequences, at random from the most likely ``quantile`` of ``pool``, (n, L), best first."""
+    likely = pool[: max(size, int(quantile * len(pool)))]
+    return likely[rng.permutation(len(likely))[:size]]
 
 
 AGENT = Agent("llome", run, Config())

@@ -17,7 +17,7 @@ ENTRY_POINTS = "bioseq_gym.agents"
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A field of a config: its default, what it means, and the range, ends included, that :func:`check_config` allows."""
+    """A field of a config: its default, its meaning, and the range, ends included, that it may have."""
     return field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
