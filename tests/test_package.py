@@ -77,6 +77,12 @@ def test_command_line_runs_an_agent(run_installed: Run, tmp_path: Path) -> None:
     assert [result[key] for key in RESULT_KEYS[:4]] == [TASK, "random", 0, 200]
 
 
+def test_a_missing_extra_is_named(run_installed: Run) -> None:
+    done = run_installed("bioseq-gym", "run", "llome", "--budget", "10")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["bioseq-gym: llome needs torch; pip install 'bioseq-gym[agents]'"]
+
+
 def test_import_is_light() -> None:
     script = f"import sys, bioseq_gym; print(*sys.modules.keys() & {set(HEAVY)})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
