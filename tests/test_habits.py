@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from bioseq_gym.agent import agent_names
+from bioseq_gym.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Make = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
@@ -141,6 +145,23 @@ def test_a_type_error_in_an_agent_is_seen(make: Make, tmp_path: Path) -> None:
     done = make("types", tmp_path)
     assert done.returncode != 0
     assert "agents/wrong.py:1: error" in done.stdout
+
+
+COMMAND_LINE = re.compile(r"^(?:\.venv/bin/)?((?:make|bioseq-gym) [^#\n]*[^#\s])", re.MULTILINE)
+COMMANDS = sorted({line for path in REPOSITORY.glob("*.md") for line in COMMAND_LINE.findall(path.read_text("utf-8"))})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_documents_name_commands_and_options_that_exist(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program, command, *rest = line.split()
+    if program == "make":
+        assert f"\n{command}:" in (REPOSITORY / "Makefile").read_text("utf-8")
+        return
+    agent = rest[:1] if rest[:1] and rest[0] in agent_names() else ["random"]
+    with pytest.raises(SystemExit) as stopped:
+        main([command, *(agent if command == "run" else []), "--help"])
+    assert stopped.value.code == 0
+    assert {word for word in rest if word.startswith("--")} <= set(re.findall("--[a-z-]+", capsys.readouterr().out))
 
 
 # The brackets keep this line from matching itself.
