@@ -1,0 +1,99 @@
+"""Named tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from bioseq_gym import EhrlichSpec, InvalidSpec, UnknownName, load_task, task_names
+from bioseq_gym.suite import generated_task
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_listed_task_loads_under_its_own_name(name: str) -> None:
+    task = load_task(name)
+    assert (task.name, task.budget, task.targets) == (name, 30_000, (0.5, 0.8, 0.95, 1.0))
+    assert task.digest == task.spec.digest == task.function.spec.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-seed0", (8, 16, 2, 4)),
+        ("ehrlich/ehr-V8-L16-c2-k4-q2-seed7", (8, 16, 2, 4, 2, 0.0, 7)),
+        ("ehrlich/ehr-V8-L16-c2-k4-q2-e0.5-seed7", (8, 16, 2, 4, 2, 0.5, 7)),
+        ("ehrlich/ehr-V8-L16-c2-k4-q2-e1e-05-seed7", (8, 16, 2, 4, 2, 0.00001, 7)),
+        ("ehrlich/ehr-V8-L16-c2-k4-q2-e4.0-seed18446744073709551616", (8, 16, 2, 4, 2, 4, 2**64)),
+    ],
+)
+def test_generated_name_names_the_generated_function(name: str, arguments: tuple[int, ...]) -> None:
+    task = generated_task(*arguments)
+    assert (task.name, task.spec.name) == (name, name)
+    assert load_task(name).digest == task.digest == EhrlichSpec.from_seed(*arguments).digest
+
+
+def test_zero_epistasis_has_one_name_and_one_digest() -> None:
+    plain = generated_task(8, 16, 2, 4)
+    for zero in (0, 0.0, -0.0):
+        task = generated_task(8, 16, 2, 4, epistasis=zero)
+        assert (task.name, task.digest) == (plain.name, plain.digest)
+    spelled_out = load_task("ehrlich/ehr-V8-L16-c2-k4-q4-e0.0-seed0")
+    assert (spelled_out.name, spelled_out.digest) == (plain.name, plain.digest)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("llome/ehr-V32-L32-c4-k4", r"no task 'llome/ehr-V32-L32-c4-k4'\. Did you mean 'llome/ehr-V32-L32-c4-k4-q4'"),
+        ("LLOME/ehr-V8-L128-c8-k8-q8", "Did you mean 'llome/ehr-V8-L128-c8-k8-q8'"),
+        ("zzz", r"no task 'zzz'\. See bioseq-gym tasks"),
+        ("", "no task ''"),
+        ("../llome/ehr-V32-L32-c4-k4-q4", "no task"),
+        ("llome/ehr-V32-L32-c4-k4-q4.json", "Did you mean 'llome/ehr-V32-L32-c4-k4-q4'"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4", "no task"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-seed-1", "no task"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-e--seed0", "no task"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-e1.2.3-seed0", "no task"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-seed" + "9" * 5000, "no task"),
+        ("ehrlich/ehr-V٨-L16-c2-k4-q4-seed0", "no task"),
+    ],
+)
+def test_unknown_name_is_refused_with_the_near_ones(name: str, message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        load_task(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ehrlich/ehr-V1-L16-c2-k4-q4-seed0", "V is 1"),
+        ("ehrlich/ehr-V8-L4-c2-k4-q4-seed0", "do not fit in L=4"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q3-seed0", "q=3 does not divide k=4"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-e4.5-seed0", "epistasis is 4.5"),
+        ("ehrlich/ehr-V8-L16-c2-k4-q4-e1e999-seed0", "epistasis is inf"),
+        ("ehrlich/ehr-V8-L99999999999999999999-c2-k4-q4-seed0", "L is 99999999999999999999; give at most 65535"),
+    ],
+)
+def test_generated_name_of_no_function_is_refused(name: str, message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        load_task(name)
+
+
+def test_task_is_frozen_and_gives_its_start_away_as_a_copy() -> None:
+    task = load_task("holo/ehr-V5-L7-c1-k3-q3-seed0")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.budget = 1  # type: ignore[misc]
+    task.initial_solution[:] = 0
+    np.testing.assert_array_equal(task.initial_solution, task.spec.initial_solution)
+    assert task.function is task.function
+
+
+def test_task_survives_pickling() -> None:
+    task = load_task("holo/ehr-V5-L7-c1-k3-q3-seed0")
+    before = task.function(task.initial_solution[None])
+    again = pickle.loads(pickle.dumps(task))
+    assert (again.name, again.digest) == (task.name, task.digest)
+    np.testing.assert_array_equal(again.function(task.initial_solution[None]), before)
