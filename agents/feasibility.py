@@ -38,4 +38,5 @@ class LearnedTransitions:
 
     def admits(self, sequences: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(B,) whether each of ``sequences`` (B, L) is free of transitions proven forbidden."""
-        return ~self.forbidden[sequences[:, :-1], sequences[:, 1:]].any(axis=1)
+        admitted: NDArray[np.bool_] = ~self.forbidden[sequences[:, :-1], sequences[:, 1:]].any(axis=1)
+        return admitted

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
+from bioseq_gym import EvaluationBudget
+from bioseq_gym.agent import Agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.agents.genetic_agent import best_first, evolve
 from bioseq_gym.agents.llome.objectives import marge_loss, sft_loss
 from bioseq_gym.agents.llome.pairs import Pairs, near_pairs
 from bioseq_gym.agents.llome.policy import Policy
-from numpy.typing import NDArray
-
-from bioseq_gym import EvaluationBudget
-from bioseq_gym.agent import Agent, setting
 
 logger = logging.getLogger("bioseq_gym.agents.llome")
 

@@ -106,7 +106,7 @@ def submit(run: Run, board: str | os.PathLike[str]) -> Path:
     manifest, content = run.manifest, run.ledger.to_bytes()
     identity = f"{manifest['agent']} {manifest['seed']} {manifest['config']}".encode() + content
     name = f"{manifest['agent']}-seed{manifest['seed']}-{hashlib.sha256(identity).hexdigest()[:8]}"
-    folder = Path(board) / SUBMISSIONS / manifest["task"] / name
+    folder = Path(board) / SUBMISSIONS / str(manifest["task"]) / name
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))

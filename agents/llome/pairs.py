@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from bioseq_gym.agents.genetic_agent import best_first
 from numpy.typing import NDArray
+
+from bioseq_gym.agents.genetic_agent import best_first
 
 
 class Pairs(NamedTuple):
-    """n pairs: x and y (n, L) uint8, and the rewards f(y) - f(x) > 0, (n,) float64, infeasible x counting 0."""
+    """n pairs: x and y (n, L) uint8, and the rewards f(y) - f(x) >= 0, (n,) float64, infeasible x counting 0."""
 
     x: NDArray[np.uint8]
     y: NDArray[np.uint8]
@@ -27,7 +28,9 @@ def near_pairs(
     infeasible_share: float,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Pairs (x, y) with f(x) < f(y) and a Hamming distance of at most ``radius`` L.
+    """Pairs (x, y) with f(x) <= f(y) and a Hamming distance of 1 to ``radius`` L.
+
+    Pairs of equal value teach what may vary without loss, which a model that sees gains alone never learns.
 
     Args:
         sequences: (n, L) all that was evaluated.
@@ -47,7 +50,7 @@ def near_pairs(
     xs, ys = [], []
     for target in best.tolist():
         distance = (sequences != sequences[target]).sum(axis=1)
-        near = np.flatnonzero((distance <= radius * L) & (values < values[target]))
+        near = np.flatnonzero((distance > 0) & (distance <= radius * L) & (values <= values[target]))
         nearest = near[np.argsort(distance[near] + rng.random(len(near)), kind="stable")[:neighbours]]
         xs.append(nearest)
         ys.append(np.full(len(nearest), target))

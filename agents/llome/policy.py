@@ -74,7 +74,8 @@ class Policy:
         cache.batch_repeat_interleave(count)
         logits = logits.repeat_interleave(count, dim=0)  # (B * count, V)
         greedy = torch.arange(len(logits), device=self.device) % count == 0
-        tokens, total = [], torch.zeros(len(logits), device=self.device)
+        tokens: list[Tensor] = []
+        total = torch.zeros(len(logits), device=self.device)
         for t in range(self.L):
             if t:
                 logits = self.model(tokens[-1][:, None], past_key_values=cache, use_cache=True).logits[:, -1, : self.V]

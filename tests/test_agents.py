@@ -1,0 +1,217 @@
+"""Contracts of every agent, and the operators of the genetic ones."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import bioseq_gym
+from bioseq_gym import BudgetExhausted, EvaluationBudget, InvalidConfig, MissingDependency, UnknownName
+from bioseq_gym.agent import Agent, agent_names, check_config, load_agent, setting
+from bioseq_gym.agents.feasibility import LearnedTransitions
+from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
+from bioseq_gym.agents.genetic_agent import best_first, breed, shift_segment
+
+ROOT = Path(__file__).parents[1]
+TASK = "llome/ehr-V32-L32-c4-k4-q4"
+SMALL: dict[str, dict[str, Any]] = {
+    "genetic-holo": {"population": 40},
+    "llome": {"warmup": 250, "round_size": 60, "hidden_size": 16, "layers": 1, "steps": 4, "seeds": 8, "samples": 6},
+}
+
+
+def small(name: str) -> tuple[Agent, Any]:
+    """The agent and its settings, made quick."""
+    agent = load_agent(name)
+    return agent, replace(agent.config, **SMALL.get(agent.name, {}))
+
+
+def spend(name: str, seed: int, budget: int = 400, task: str = TASK, **changes: Any) -> EvaluationBudget:
+    """An environment whose budget the agent has spent."""
+    agent, config = small(name)
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=task), budget)
+    with suppress(BudgetExhausted):
+        agent.run(env, seed, replace(config, **changes))
+    return env
+
+
+ALL = [*agent_names(), str(ROOT / "agents/example_agent.py")]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_seed_gives_the_same_ledger_and_another_seed_another(name: str) -> None:
+    first, again, other = spend(name, 3), spend(name, 3), spend(name, 4)
+    assert first.ledger.to_bytes() == again.ledger.to_bytes()
+    assert first.ledger.to_bytes() != other.ledger.to_bytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_agents_neither_read_nor_move_the_global_generators(name: str) -> None:
+    ledgers = []
+    for state in (1, 2):
+        np.random.seed(state)  # noqa: NPY002 - the global state is what this test is about
+        torch.manual_seed(state)
+        before = repr(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
+        ledgers.append(spend(name, 3).ledger.to_bytes())
+        assert (repr(np.random.get_state()), torch.get_rng_state().tolist()) == before  # noqa: NPY002
+    assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_agents_spend_the_budget_or_all_of_it_that_takes_a_whole_batch(name: str) -> None:
+    env = spend(name, 0)
+    assert env.remaining < SMALL.get(name, {}).get("population", 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_agents_stop_when_they_have_found_the_optimum(name: str) -> None:
+    env = spend(name, 0, budget=78_125, task="holo/ehr-V5-L7-c1-k3-q3-seed0")
+    assert env.ledger.best_value == 1.0
+    assert env.remaining > 0
+    assert env.done
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_agent_resumed_after_a_cut_ends_with_the_same_ledger(name: str, tmp_path: Path) -> None:
+    whole = spend(name, 0).ledger.to_bytes()
+    agent, config = small(name)
+    path = tmp_path / "ledger.bin"
+    record = bioseq_gym.budget.ledger.record_dtype(32).itemsize
+    path.write_bytes(whole[: 64 + 317 * record])
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), 400, path)
+    with suppress(BudgetExhausted):
+        agent.run(env, 0, config)
+    env.close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_every_setting_has_help_and_a_default_in_its_range(name: str) -> None:
+    agent = load_agent(name)
+    for config in (agent.config, *agent.presets.values()):
+        check_config(name, config)
+        for field in config.__dataclass_fields__.values():
+            assert field.metadata["help"]
+
+
+@pytest.mark.parametrize(("setting_name", "value"), [("children", 0), ("crossover", 1.5), ("mutations", float("nan"))])
+def test_a_setting_out_of_range_is_refused_by_name(setting_name: str, value: float) -> None:
+    with pytest.raises(InvalidConfig, match=f"--{setting_name} of genetic is {value}; give "):
+        check_config("genetic", replace(GeneticConfig(), **{setting_name: value}))
+
+
+def test_setting_without_a_range_takes_anything() -> None:
+    assert setting(3, "help").metadata == {"help": "help", "low": None, "high": None}
+
+
+def test_an_unknown_agent_gets_the_near_names() -> None:
+    with pytest.raises(UnknownName, match=r"no agent 'genetics'\. Did you mean 'genetic' or 'genetic-holo'"):
+        load_agent("genetics")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "there is no file"), ("x = 1\n", r"defines no agent; end it with AGENT = Agent")]
+)
+def test_a_file_without_an_agent(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UnknownName, match=message):
+        load_agent(str(path))
+
+
+def test_an_agent_whose_packages_are_missing_says_which_extra_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for module in [m for m in sys.modules if m.startswith("bioseq_gym.agents.llome")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(MissingDependency, match=r"llome needs transformers; pip install 'bioseq-gym\[agents\]'"):
+        load_agent("llome")
+
+
+def test_an_agent_needs_a_dataclass_for_its_config() -> None:
+    with pytest.raises(TypeError, match="must be an instance of a dataclass"):
+        Agent("mine", lambda env, seed, config: None, {"children": 3})
+
+
+def test_the_genetic_agent_reaches_its_target() -> None:
+    """Median simple regret over 8 seeds at 10 k evaluations at most 0.25, and 0 at 30 k, on the paper's function."""
+    at_10k, at_30k = [], []
+    for seed in range(8):
+        values = np.maximum.accumulate(spend("genetic", seed, budget=30_000).ledger.values)
+        at_10k.append(1.0 - values[:10_000].max())
+        at_30k.append(1.0 - values.max())
+    assert np.median(at_10k) <= 0.25
+    assert np.median(at_30k) == 0.0
+
+
+def test_best_first_takes_the_newest_among_equals() -> None:
+    assert best_first(np.array([0.5, 1.0, -np.inf, 0.5, 1.0])).tolist() == [4, 1, 3, 0, 2]
+
+
+def test_children_are_new_distinct_and_remembered() -> None:
+    rng = np.random.default_rng(0)
+    parents = rng.integers(4, size=(5, 6)).astype(np.uint8)
+    seen = {row.tobytes() for row in parents}
+    children = breed(parents, 200, seen, 4, GeneticConfig(), rng)
+    assert children.shape == (200, 6)
+    assert children.dtype == np.uint8
+    assert len({row.tobytes() for row in children} | {row.tobytes() for row in parents}) == len(seen)
+    assert len(seen) == 200 + len({row.tobytes() for row in parents})
+
+
+def test_breeding_gives_up_where_nothing_new_is_left() -> None:
+    parents = np.zeros((1, 2), np.uint8)
+    seen = {bytes([a, b]) for a in range(2) for b in range(2)} - {b"\1\1"}
+    children = breed(parents, 10, seen, 2, GeneticConfig(), np.random.default_rng(0))
+    assert children.tolist() == [[1, 1]]
+
+
+def test_a_shift_moves_what_lies_between_by_one() -> None:
+    x = np.arange(10, dtype=np.uint8)
+    for seed in range(200):
+        y = shift_segment(x, 10, np.random.default_rng(seed))
+        assert y.shape == x.shape
+        kept = [i for i in range(10) if y[i] == i]
+        moved = [i for i in range(10) if (i > 0 and y[i] == i - 1) or (i < 9 and y[i] == i + 1)]
+        assert len(set(kept) | set(moved)) >= 9  # all but the inserted token
+
+
+def test_transitions_are_learned_from_single_suspects_only() -> None:
+    learned = LearnedTransitions(4)
+    learned.update(np.array([[0, 1, 2]]), np.array([True]))
+    assert np.argwhere(learned.allowed & ~np.eye(4, dtype=bool)).tolist() == [[0, 1], [1, 2]]
+    learned.update(np.array([[0, 3, 1], [0, 1, 3]]), np.array([False, False]))
+    assert np.argwhere(learned.forbidden).tolist() == [[1, 3]]  # 0 3 1 has two suspects
+    learned.update(np.array([[0, 3, 3]]), np.array([True]))  # clears the one, which convicts the other
+    assert np.argwhere(learned.forbidden).tolist() == [[1, 3], [3, 1]]
+    assert learned.admits(np.array([[0, 1, 2], [2, 3, 1]])).tolist() == [True, False]
+
+
+def test_learned_transitions_are_never_wrong() -> None:
+    spec = bioseq_gym.EhrlichSpec.from_seed(V=12, L=8, c=2, k=2, seed=5)
+    truth, fn, rng = spec.transition_matrix > 0, bioseq_gym.Ehrlich(spec), np.random.default_rng(0)
+    learned = LearnedTransitions(12)
+    for _ in range(40):
+        x = rng.integers(12, size=(50, 8))
+        learned.update(x, fn.is_feasible(x))
+    assert not (learned.allowed & ~truth).any()
+    assert not (learned.forbidden & truth).any()
+    assert learned.forbidden.sum() > 0.5 * (~truth).sum()
+
+
+def test_the_readme_shows_the_example_agent() -> None:
+    source = (ROOT / "agents/example_agent.py").read_text()
+    assert source.strip() in (ROOT / "README.md").read_text()
+
+
+def test_agents_run_as_programs(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "agents/example_agent.py", "--budget", "100", "--quiet", "--json"]
+    done = subprocess.run([*command, "--out", tmp_path / "run"], capture_output=True, text=True, check=True)
+    assert '"agent": "hill-climbing"' in done.stdout
