@@ -89,7 +89,7 @@ def sequences(rng: np.random.Generator, spec: EhrlichSpec, count: int) -> NDArra
 
 def edited(rng: np.random.Generator, allowed: NDArray[np.bool_], x: NDArray[np.int64], edits: int) -> NDArray[np.int64]:
     """``x`` (L,), feasible, after ``edits`` random edits of one token that keep it so."""
-    y = x.copy()
+    y: NDArray[np.int64] = x.copy()
     for position in rng.integers(0, len(x), edits):
         fits = np.ones(len(allowed), bool)
         if position > 0:
