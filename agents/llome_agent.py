@@ -39,22 +39,26 @@ class Config:
     """Settings of LLOME."""
 
     warmup: int = setting(2000, "evaluations of the genetic algorithm in round 0", low=1)
-    round_size: int = setting(1000, "evaluations per later round", low=1)
+    round_size: int = setting(200, "evaluations per later round", low=1)
     hidden_size: int = setting(64, "width of the GPT-NeoX", low=16)
     layers: int = setting(2, "transformer blocks", low=1)
     targets: int = setting(500, "best sequences that are a y in training pairs", low=1)
     neighbours: int = setting(30, "pairs per y at most", low=1)
     radius: float = setting(0.25, "largest Hamming distance in a pair, as a share of L", low=0.0, high=1.0)
     infeasible_share: float = setting(0.1, "largest share of pairs with an infeasible x", low=0.0, high=0.9)
-    steps: int = setting(100, "optimizer steps per round", low=1)
-    batch_size: int = setting(128, "pairs per step, over which MargE's weights are normalised", low=1)
+    first_steps: int = setting(200, "optimizer steps of the first training", low=1)
+    neutral: bool = setting(False, "also train on pairs of equal value")
+    steps: int = setting(30, "optimizer steps of each later one", low=1)
+    batch_size: int = setting(64, "pairs per step, over which MargE's weights are normalised", low=1)
     learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
     alpha: float = setting(1.0, "weight of MargE's reverse KL", low=0.0)
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
     seeds: int = setting(100, "best sequences that the inner loop edits", low=1)
-    iterations: int = setting(4, "edits in a row without asking for values", low=1)
-    samples: int = setting(20, "edits sampled per seed and iteration, the first one greedy", low=1)
-    temperature: float = setting(1.2, "of the sampling", low=0.01)
+    iterations: int = setting(2, "edits in a row without asking for values", low=1)
+    samples: int = setting(10, "edits sampled per seed and iteration, the first one greedy", low=1)
+    distance: float = setting(
+        0.15, "mean Hamming distance of edits, as a share of L, that the temperature is steered to", low=0.0, high=1.0
+    )
     quantile: float = setting(0.5, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
 
 
@@ -70,6 +74,7 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     sequences, values = env.initial_solution[None].astype(np.uint8), np.array([env.initial_value])
     sequences, values = evolve(env, config.warmup, sequences, values, rng, GENETIC)
     transitions.update(sequences, values > -np.inf)
+    temperature = 1.0
     marge = False  # the first training is supervised
     while not env.done:
         asked = len(sequences)
@@ -80,14 +85,17 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
             neighbours=config.neighbours,
             radius=config.radius,
             infeasible_share=config.infeasible_share,
+            neutral=config.neutral,
             rng=rng,
         )
         pool = sequences[:0]
         if len(pairs.x):
             loss = train(policy, optimizer, pairs, marge, config, rng)
             marge = True
-            pool = propose(policy, sequences, values, transitions, config, generator)
-            logger.info("%d pairs, loss %.3f, %d candidates", len(pairs.x), loss, len(pool))
+            pool, temperature = propose(policy, sequences, values, transitions, temperature, config, generator)
+            logger.info(
+                "%d pairs, loss %.3f, temperature %.2f, %d candidates", len(pairs.x), loss, temperature, len(pool)
+            )
         if len(pool):
             candidates = select(pool, min(config.round_size, env.remaining), config.quantile, rng)
             sequences = np.concatenate([sequences, candidates])
@@ -118,7 +126,7 @@ def train(
         parts = range(0, len(x), 1024)
         reference = torch.cat([policy.log_likelihood(x[i : i + 1024], y[i : i + 1024]) for i in parts])
     losses = []
-    for _ in range(config.steps):
+    for _ in range(config.steps if marge else config.first_steps):
         batch = torch.from_numpy(rng.integers(len(x), size=config.batch_size)).to(policy.device)
         logps = policy.log_likelihood(x[batch], y[batch])
         if marge:
@@ -138,18 +146,29 @@ def propose(
     sequences: Tokens,
     values: NDArray[np.float64],
     transitions: LearnedTransitions,
+    temperature: float,
     config: Config,
     generator: torch.Generator,
-) -> Tokens:
-    """The inner loop: new sequences (n, L) that the policy reaches from the best ones, the most likely first."""
+) -> tuple[Tokens, float]:
+    """The inner loop: edit the best sequences again and again, without asking for values.
+
+    The temperature rises while the edits change less than ``config.distance`` and falls while they change more, so that
+    the model neither collapses to copies nor forgets what it edits.
+
+    Returns:
+        New sequences (n, L), the most likely first, and the temperature for the next round.
+    """
     known = {row.tobytes() for row in sequences}
     forbidden = torch.from_numpy(transitions.forbidden).to(policy.device)
     current = sequences[best_first(values)[: config.seeds]]
     likelihood_of: dict[bytes, float] = {}
     for _ in range(config.iterations):
-        edits, logps = policy.sample(policy.tensor(current), config.samples, config.temperature, forbidden, generator)
+        edits, logps = policy.sample(policy.tensor(current), config.samples, temperature, forbidden, generator)
+        edits = edits.cpu().numpy().astype(np.uint8)
+        changed = float((edits != current[:, None]).mean())
+        temperature = float(np.clip(temperature * (1.2 if changed < config.distance else 1 / 1.2), 0.2, 5.0))
         following = current.copy()
-        for s, tokens in enumerate(edits.cpu().numpy().astype(np.uint8)):
+        for s, tokens in enumerate(edits):
             order = torch.argsort(logps[s], descending=True, stable=True).tolist()
             new = [i for i in order if tokens[i].tobytes() not in known]
             if new:  # copies and known sequences are no step forward
@@ -159,7 +178,7 @@ def propose(
         current = following
     ranked = sorted(likelihood_of, key=lambda key: (-likelihood_of[key], key))
     pool = np.frombuffer(b"".join(ranked), np.uint8).reshape(-1, policy.L)
-    return pool[transitions.admits(pool)]
+    return pool[transitions.admits(pool)], temperature
 
 
 def select(pool: Tokens, size: int, quantile: float, rng: np.random.Generator) -> Tokens:

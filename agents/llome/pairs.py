@@ -26,11 +26,10 @@ def near_pairs(
     neighbours: int,
     radius: float,
     infeasible_share: float,
+    neutral: bool,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Pairs (x, y) with f(x) <= f(y) and a Hamming distance of 1 to ``radius`` L.
-
-    Pairs of equal value teach what may vary without loss, which a model that sees gains alone never learns.
+    """Pairs (x, y), y better than x, with a Hamming distance of at most ``radius`` L.
 
     Args:
         sequences: (n, L) all that was evaluated.
@@ -39,6 +38,7 @@ def near_pairs(
         neighbours: largest number of x for each y, the nearest ones; ties at random.
         radius: largest distance, as a share of L.
         infeasible_share: largest share of pairs with an infeasible x.
+        neutral: whether pairs of equal value count; they teach what may vary without loss.
         rng: of the ties and of the infeasible pairs that are kept.
 
     Returns:
@@ -50,7 +50,10 @@ def near_pairs(
     xs, ys = [], []
     for target in best.tolist():
         distance = (sequences != sequences[target]).sum(axis=1)
-        near = np.flatnonzero((distance > 0) & (distance <= radius * L) & (values <= values[target]))
+        worse = values < values[target]
+        if neutral:
+            worse |= (values == values[target]) & (distance > 0)
+        near = np.flatnonzero((distance <= radius * L) & worse)
         nearest = near[np.argsort(distance[near] + rng.random(len(near)), kind="stable")[:neighbours]]
         xs.append(nearest)
         ys.append(np.full(len(nearest), target))
