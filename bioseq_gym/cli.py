@@ -232,8 +232,10 @@ def _leaderboard(options: argparse.Namespace) -> None:
         load_task(options.task)
     if not Path(options.board).is_dir():
         raise UnknownName(f"there is no leaderboard in {options.board}; give --board, or submit a run first")
-    results = leaderboard.read_board(options.board)
-    for task in sorted({r.task for r in results if options.task in (None, r.task)}):
+    results = [r for r in leaderboard.read_board(options.board) if options.task in (None, r.task)]
+    if not results:
+        print(f"no submission on {options.task or 'any task'} yet")
+    for task in sorted({r.task for r in results}):
         _print_table(leaderboard.HEADER, leaderboard.table(r for r in results if r.task == task), title=task)
 
 

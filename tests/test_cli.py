@@ -1,0 +1,208 @@
+"""The command line: what it prints, its exit status, and errors of one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bioseq_gym import __version__, task_names
+from bioseq_gym.cli import main
+from bioseq_gym.runs import LEDGER, MANIFEST, read_run
+
+TASK = "llome/ehr-V32-L32-c4-k4-q4"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    try:
+        status = main([str(a) for a in arguments])
+    except SystemExit as exit:
+        status = int(exit.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The directory of a finished run of 50 evaluations."""
+    assert run(capsys, "run", "random", "--budget", 50, "--out", tmp_path / "run", "--quiet")[0] == 0
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["tasks"], ["run"], ["run", "genetic"], ["report"], ["submit"], ["leaderboard"]]
+)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    status, out, err = run(capsys, *command, "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith("usage: ")
+    assert "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed." in out
+
+
+def test_the_help_of_an_agent_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "run", "genetic", "--help")
+    assert "--children int" in out
+    assert "new sequences per generation (default: 200)" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"bioseq-gym {__version__}\n", "")
+
+
+def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "tasks", "--json")
+    assert status == 0
+    assert [task["name"] for task in json.loads(out)] == task_names()
+    status, out, _ = run(capsys, "tasks")
+    assert all(name in out for name in task_names())
+
+
+def test_run_ends_with_one_line_of_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, out, err = run(
+        capsys, "run", "genetic", "--task", TASK, "--budget", 300, "--seed", 4, "--out", tmp_path / "run", "--json",
+        "--children", 7,
+    )  # fmt: skip
+    assert status == 0
+    result = json.loads(out.splitlines()[-1])
+    assert list(result) == [
+        "task", "agent", "seed", "evaluations", "calls", "simple_regret", "best_value", "feasible_share", "wall_s",
+    ]  # fmt: skip
+    assert (result["task"], result["agent"], result["seed"], result["evaluations"]) == (TASK, "genetic", 4, 300)
+    assert read_run(tmp_path / "run").manifest["config"]["children"] == 7
+    assert "best " in err
+    assert "0 evaluations left" in err
+
+
+def test_an_agent_in_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    example = Path(__file__).parents[1] / "agents" / "example_agent.py"
+    status, out, _ = run(capsys, "run", example, "--budget", 60, "--out", tmp_path / "run", "--json", "--quiet")
+    assert (status, json.loads(out)["agent"]) == (0, "hill-climbing")
+
+
+def test_resume_goes_on(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
+    arguments = ["run", "random", "--budget", 50, "--out", finished, "--quiet", "--json"]
+    status, _, err = run(capsys, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    status, out, _ = run(capsys, *arguments, "--resume")
+    assert (status, json.loads(out)["evaluations"]) == (0, 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "genetc"], "there is no agent 'genetc'. Did you mean 'genetic'"),
+        (["run", "--seed", "1", "genetic"], "the agent comes first: bioseq-gym run AGENT [options]"),
+        (["run", "nowhere.py"], "there is no file nowhere.py"),
+        (["run", "random", "--task", "llome/ehr-V32-L32"], "Did you mean 'llome/ehr-V32-L32-c4-k4-q"),
+        (["run", "random", "--task", "ehrlich/ehr-V4-L4-c4-k4-q4-seed0"], "do not fit in L=4"),
+        (["run", "random", "--task", "ehrlich/ehr-V8-L32-c2-k4-q3-seed0"], "q=3 does not divide k=4"),
+        (["run", "random", "--budget", "0"], "the budget is 0; give an integer of at least 1"),
+        (["run", "random", "--budget", "-5"], "the budget is -5"),
+        (["run", "random", "--budget", "many"], "invalid int value: 'many'; see bioseq-gym run --help"),
+        (["run", "random", "--seed", "-1"], "the seed is -1; give an integer of at least 0"),
+        (["run", "random", "--batch-size", "0"], "--batch-size of random is 0; give at least 1"),
+        (["run", "random", "--no-such-option"], "unrecognized arguments: --no-such-option"),
+        (["report", "nowhere"], "nowhere is not a run directory"),
+        (["submit", "nowhere"], "nowhere is not a run directory"),
+        (["leaderboard", "--board", "nowhere"], "there is no leaderboard in nowhere"),
+        (["leaderboard", "--task", "llome/x"], "there is no task 'llome/x'"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_bad_use_is_one_line_that_names_the_fix(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = run(capsys, "run", "random", "--budget", 10, "--out", tmp_path / "file" / "run", "--quiet")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "Not a directory" in err
+
+
+def test_report_prints_a_table_and_draws_the_curves(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, "report", finished, "--out", tmp_path / "report")
+    assert status == 0
+    assert "random" in out
+    assert (tmp_path / "report" / "regret.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_of_two_tasks_has_no_common_axis(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
+) -> None:
+    other = ["--task", "llome/ehr-V32-L32-c4-k4-q2", "--budget", 10, "--out", tmp_path / "other", "--quiet"]
+    assert run(capsys, "run", "random", *other)[0] == 0
+    status, _, err = run(capsys, "report", finished, tmp_path / "other", "--out", tmp_path / "report")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the runs are of several tasks" in err
+
+
+def test_submit_and_leaderboard(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "submit", finished, "--board", tmp_path / "board")
+    assert status == 0
+    assert out.startswith(f"verified {finished}")
+    status, out, _ = run(capsys, "leaderboard", "--board", tmp_path / "board", "--task", TASK)
+    assert status == 0
+    assert "random" in out
+    status, out, _ = run(capsys, "leaderboard", "--board", tmp_path / "board", "--task", "llome/ehr-V32-L32-c4-k4-q2")
+    assert (status, out) == (0, "no submission on llome/ehr-V32-L32-c4-k4-q2 yet\n")
+
+
+def cut(path: Path) -> None:
+    (path / LEDGER).write_bytes((path / LEDGER).read_bytes()[:-5])
+
+
+def flip(path: Path) -> None:
+    data = bytearray((path / LEDGER).read_bytes())
+    data[64 + 32] ^= 1  # the lowest bit of the first value
+    (path / LEDGER).write_bytes(data)
+
+
+def edit(path: Path) -> None:
+    (path / MANIFEST).write_text((path / MANIFEST).read_text().replace('"seed": 0', '"seed": 1'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "ends in a half-written record after 49 whole ones"),
+        (flip, "record 1 of 50 fails its checksum"),
+        (edit, "was edited: its checksum does not fit"),
+    ],
+)
+def test_a_submission_that_fails_its_check_is_exit_status_1(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, damage: object, message: str
+) -> None:
+    assert callable(damage)
+    good = tmp_path / "good"
+    assert run(capsys, "run", "random", "--budget", 20, "--out", good, "--quiet")[0] == 0
+    damage(finished)
+    status, _, err = run(capsys, "submit", good, finished, "--board", tmp_path / "board")
+    assert (status, err.count("\n")) == (1, 1)
+    assert message in err
+    assert not (tmp_path / "board").exists()  # not the good one either: all are checked before the first one lands
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bioseq_gym.cli.run_agent", interrupt)
+    status, _, err = run(capsys, "run", "random", "--out", tmp_path / "run")
+    assert (status, err) == (130, "bioseq-gym: stopped; the ledger is whole: go on with --resume\n")
