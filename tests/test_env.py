@@ -133,17 +133,17 @@ def test_only_reset_seeds(id: str) -> None:
 
 @every
 def test_what_is_given_out_is_a_copy(id: str) -> None:
-    env = gymnasium.make(id).unwrapped
-    observation, _ = env.reset()
-    first = observation.copy()
-    observation[:] = 0
-    assert env.reset()[0].tolist() == first.tolist()
-    action = env.action_space.sample()
-    observation, *_ = env.step(action)
-    after = observation.copy()
-    observation[:] = 0
-    env.reset()
-    assert env.step(action)[0].tolist() == after.tolist()
+    env, spoilt = gymnasium.make(id).unwrapped, gymnasium.make(id).unwrapped
+    for action in sampled(env, 100):
+        expected, *_, terminated, truncated, _ = env.step(action)
+        observation, *_ = spoilt.step(action)
+        assert observation.tolist() == expected.tolist()
+        observation[:] = 0
+        if terminated or truncated:
+            expected, _ = env.reset()
+            observation, _ = spoilt.reset()
+            assert observation.tolist() == expected.tolist()
+            observation[:] = 0
 
 
 # Ehrlich-v0
