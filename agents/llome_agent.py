@@ -13,6 +13,8 @@ The outer loop spends evaluations; the inner loop does not:
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +48,8 @@ class Config:
     neighbours: int = setting(30, "pairs per y at most", low=1)
     radius: float = setting(0.25, "largest Hamming distance in a pair, as a share of L", low=0.0, high=1.0)
     infeasible_share: float = setting(0.1, "largest share of pairs with an infeasible x", low=0.0, high=0.9)
+    neutral: bool = setting(True, "also train on pairs of equal value")
     first_steps: int = setting(200, "optimizer steps of the first training", low=1)
-    neutral: bool = setting(False, "also train on pairs of equal value")
     steps: int = setting(30, "optimizer steps of each later one", low=1)
     batch_size: int = setting(64, "pairs per step, over which MargE's weights are normalised", low=1)
     learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
@@ -55,15 +57,34 @@ class Config:
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
     seeds: int = setting(100, "best sequences that the inner loop edits", low=1)
     iterations: int = setting(2, "edits in a row without asking for values", low=1)
-    samples: int = setting(10, "edits sampled per seed and iteration, the first one greedy", low=1)
+    samples: int = setting(6, "edits sampled per seed and iteration, the first one greedy", low=1)
     distance: float = setting(
-        0.15, "mean Hamming distance of edits, as a share of L, that the temperature is steered to", low=0.0, high=1.0
+        0.3, "mean Hamming distance of edits, as a share of L, that the temperature is steered to", low=0.0, high=1.0
     )
+    explore: float = setting(1.0, "mean number of tokens per edit that are drawn uniformly", low=0.0)
     quantile: float = setting(0.5, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
+    threads: int = setting(1, "threads of torch; more pay off for wider models only", low=1)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     """The bilevel loop."""
+    with threads(config.threads):
+        optimize(env, seed, config)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads: sums, and so the ledger, then do not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
+    """Round 0, then train, propose and evaluate until the budget is spent."""
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     V, L = env.vocabulary_size, env.length
@@ -120,19 +141,20 @@ def train(
     rng: np.random.Generator,
 ) -> float:
     """Train on ``pairs``, by MargE against the policy as it is now or by SFT; return the mean loss of the last half."""
-    x, y, rewards = policy.tensor(pairs.x), policy.tensor(pairs.y), policy.tensor(pairs.rewards)
+    steps = config.steps if marge else config.first_steps
+    drawn = rng.integers(len(pairs.x), size=steps * config.batch_size)
+    x, y, rewards = policy.tensor(pairs.x[drawn]), policy.tensor(pairs.y[drawn]), policy.tensor(pairs.rewards[drawn])
     lengths = torch.full_like(rewards, policy.L)
-    with torch.no_grad():
-        parts = range(0, len(x), 1024)
-        reference = torch.cat([policy.log_likelihood(x[i : i + 1024], y[i : i + 1024]) for i in parts])
+    batches = [slice(i, i + config.batch_size) for i in range(0, len(drawn), config.batch_size)]
+    with torch.no_grad():  # the policy at the round's start, asked once
+        references = [policy.log_likelihood(x[b], y[b]) for b in batches] if marge else []
     losses = []
-    for _ in range(config.steps if marge else config.first_steps):
-        batch = torch.from_numpy(rng.integers(len(x), size=config.batch_size)).to(policy.device)
-        logps = policy.log_likelihood(x[batch], y[batch])
+    for i, b in enumerate(batches):
+        logps = policy.log_likelihood(x[b], y[b])
         if marge:
-            loss = marge_loss(logps, reference[batch], rewards[batch], lengths[batch], config.alpha, config.beta).loss
+            loss = marge_loss(logps, references[i], rewards[b], lengths[b], config.alpha, config.beta).loss
         else:
-            loss = sft_loss(logps, lengths[batch])
+            loss = sft_loss(logps, lengths[b])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
@@ -160,11 +182,12 @@ def propose(
     """
     known = {row.tobytes() for row in sequences}
     forbidden = torch.from_numpy(transitions.forbidden).to(policy.device)
+    explore = min(1.0, config.explore / policy.L)
     current = sequences[best_first(values)[: config.seeds]]
     likelihood_of: dict[bytes, float] = {}
     for _ in range(config.iterations):
-        edits, logps = policy.sample(policy.tensor(current), config.samples, temperature, forbidden, generator)
-        edits = edits.cpu().numpy().astype(np.uint8)
+        y, logps = policy.sample(policy.tensor(current), config.samples, temperature, explore, forbidden, generator)
+        edits = y.cpu().numpy().astype(np.uint8)
         changed = float((edits != current[:, None]).mean())
         temperature = float(np.clip(temperature * (1.2 if changed < config.distance else 1 / 1.2), 0.2, 5.0))
         following = current.copy()

@@ -35,7 +35,9 @@ def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
-    """Draw simple regret against evaluations, one line for each run, into a PNG file.
+    """Draw simple regret against evaluations into a PNG file.
+
+    A line for each agent: the median over its runs, with a band from the first to the third quartile.
 
     Raises:
         InvalidRun: the runs are of several tasks, which have no common axis.
@@ -51,21 +53,25 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
 
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    agents = sorted({run.manifest["agent"] for run in runs})
-    for run in sorted(runs, key=lambda run: (run.manifest["agent"], run.manifest["seed"])):
-        curve, agent = _curve(run), run.manifest["agent"]
-        reach = max(run.manifest["budget"], len(curve) - 1)  # a run that solved its task keeps its regret
-        steps = np.append(np.arange(len(curve)), reach)
-        label = None if agent in axes.get_legend_handles_labels()[1] else agent
-        axes.step(
-            steps, np.append(curve, curve[-1]), where="post", color=f"C{agents.index(agent)}", label=label, lw=1.8
-        )
+    for agent in sorted({run.manifest["agent"] for run in runs}):
+        own = [run for run in runs if run.manifest["agent"] == agent]
+        reach = min(run.manifest["budget"] for run in own)
+        curves = np.array([_padded(_curve(run), reach) for run in own])
+        low, median, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
+        label = agent if len(curves) == 1 else f"{agent} ({len(curves)} runs)"
+        (line,) = axes.step(np.arange(reach + 1), median, where="post", label=label, lw=1.8)
+        axes.fill_between(np.arange(reach + 1), low, high, step="post", color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xlabel="distinct evaluations", ylabel="simple regret", title=tasks[0], ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
     return Path(path)
+
+
+def _padded(curve: np.ndarray, reach: int) -> np.ndarray:
+    """The curve up to ``reach`` evaluations: a run that solved its task or stopped keeps its last regret."""
+    return np.append(curve, np.full(max(0, reach + 1 - len(curve)), curve[-1]))[: reach + 1]
 
 
 def _curve(run: Run) -> np.ndarray:

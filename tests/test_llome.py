@@ -76,7 +76,7 @@ def test_likelihoods_add_up_to_one() -> None:
 
 def test_sampling_with_a_cache_scores_as_a_full_pass_does(policy: Policy) -> None:
     x = torch.tensor([[0, 1, 2, 3, 4], [5, 5, 0, 0, 1]])
-    y, logps = policy.sample(x, 7, 1.3, torch.zeros(6, 6, dtype=torch.bool), torch.Generator().manual_seed(0))
+    y, logps = policy.sample(x, 7, 1.3, 0.1, torch.zeros(6, 6, dtype=torch.bool), torch.Generator().manual_seed(0))
     assert y.shape == (2, 7, 5)
     with torch.no_grad():
         again = policy.log_likelihood(x.repeat_interleave(7, dim=0), y.view(14, 5)).view(2, 7)
@@ -86,7 +86,7 @@ def test_sampling_with_a_cache_scores_as_a_full_pass_does(policy: Policy) -> Non
 def test_the_first_sample_is_greedy(policy: Policy) -> None:
     x = torch.tensor([[0, 1, 2, 3, 4]])
     mask = torch.zeros(6, 6, dtype=torch.bool)
-    draws = [policy.sample(x, 2, 5.0, mask, torch.Generator().manual_seed(s))[0][0] for s in (0, 1)]
+    draws = [policy.sample(x, 2, 5.0, 0.5, mask, torch.Generator().manual_seed(s))[0][0] for s in (0, 1)]
     assert draws[0][0].tolist() == draws[1][0].tolist()
     assert draws[0][1].tolist() != draws[1][1].tolist()
 
@@ -94,8 +94,21 @@ def test_the_first_sample_is_greedy(policy: Policy) -> None:
 def test_forbidden_transitions_are_never_written(policy: Policy) -> None:
     mask = torch.ones(6, 6, dtype=torch.bool)
     mask[torch.arange(6), (torch.arange(6) + 1) % 6] = False  # a token can only be followed by the next one
-    y, _ = policy.sample(torch.tensor([[0, 1, 2, 3, 4]]), 50, 1.0, mask, torch.Generator().manual_seed(0))
+    y, _ = policy.sample(torch.tensor([[0, 1, 2, 3, 4]]), 50, 1.0, 0.5, mask, torch.Generator().manual_seed(0))
     assert (y[..., 1:] == (y[..., :-1] + 1) % 6).all()
+
+
+def test_exploring_draws_uniformly_whatever_the_model_prefers(policy: Policy) -> None:
+    y, _ = policy.sample(
+        torch.zeros(1, 5, dtype=torch.int64),
+        6001,
+        0.2,
+        1.0,
+        torch.zeros(6, 6, dtype=torch.bool),
+        torch.Generator().manual_seed(0),
+    )
+    counts = torch.bincount(y[0, 1:, 2], minlength=6)
+    assert (counts - 1000).abs().max() < 5 * math.sqrt(1000 * 5 / 6)
 
 
 def test_the_policy_is_made_from_its_seed() -> None:

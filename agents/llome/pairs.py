@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseq_gym.agents.genetic_agent import best_first
-
 
 class Pairs(NamedTuple):
     """n pairs: x and y (n, L) uint8, and the rewards f(y) - f(x) >= 0, (n,) float64, infeasible x counting 0."""
@@ -34,7 +32,7 @@ def near_pairs(
     Args:
         sequences: (n, L) all that was evaluated.
         values: (n,) their values, -inf where infeasible.
-        targets: number of y, the best ones with a value above 0, the newest first among equals.
+        targets: number of y, the best ones with a value above 0; ties at random, so that old data stays among them.
         neighbours: largest number of x for each y, the nearest ones; ties at random.
         radius: largest distance, as a share of L.
         infeasible_share: largest share of pairs with an infeasible x.
@@ -45,7 +43,7 @@ def near_pairs(
         The pairs, in random order; none if no value differs.
     """
     L = sequences.shape[1]
-    best = best_first(values)[:targets]
+    best = np.lexsort((rng.random(len(values)), -values))[:targets]
     best = best[values[best] > 0.0]
     xs, ys = [], []
     for target in best.tolist():

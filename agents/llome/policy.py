@@ -54,7 +54,13 @@ class Policy:
 
     @torch.no_grad()
     def sample(
-        self, x: Tensor, count: int, temperature: float, forbidden: Tensor, generator: torch.Generator
+        self,
+        x: Tensor,
+        count: int,
+        temperature: float,
+        explore: float,
+        forbidden: Tensor,
+        generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Draw ``count`` edits of each x; the first of them is the greedy one.
 
@@ -62,6 +68,8 @@ class Policy:
             x: (B, L) seeds; each is encoded once.
             count: edits per seed.
             temperature: of the sampling; 1 is the model's own distribution.
+            explore: probability of drawing a token uniformly among the successors that are not forbidden; the model
+                goes on from it as from any other.
             forbidden: (V, V) bool, transitions that are never written. A token without any other successor keeps all.
             generator: of the draws, on the CPU.
 
@@ -81,7 +89,9 @@ class Policy:
                 logits = self.model(tokens[-1][:, None], past_key_values=cache, use_cache=True).logits[:, -1, : self.V]
                 logits = logits.masked_fill(forbidden[tokens[-1]], -torch.inf)
             logps = torch.log_softmax(logits, dim=-1)
-            probabilities = torch.softmax(logits / temperature, dim=-1)
+            possible = logits > -torch.inf
+            uniform = possible / possible.sum(-1, keepdim=True)
+            probabilities = (1.0 - explore) * torch.softmax(logits / temperature, dim=-1) + explore * uniform
             drawn = torch.multinomial(probabilities.cpu(), 1, generator=generator).squeeze(1).to(self.device)
             token = torch.where(greedy, logits.argmax(-1), drawn)
             total += logps.gather(1, token[:, None]).squeeze(1)
