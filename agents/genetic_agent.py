@@ -60,15 +60,19 @@ def evolve(
         ``sequences`` and ``values`` with the children behind them.
     """
     seen = {row.tobytes() for row in sequences}
+    asked, answered = [sequences], [values]
     stop = max(0, env.remaining - evaluations)
     while env.remaining > stop and not env.done:
-        parents = sequences[best_first(values)[: config.parents]]
+        best = np.sort(best_first(values)[: config.parents])  # in the order asked, so that the newest stay the newest
+        sequences, values = sequences[best], values[best]
+        parents = sequences[best_first(values)]
         children = breed(parents, min(config.children, env.remaining - stop), seen, env.vocabulary_size, config, rng)
         if not len(children):
             break
-        sequences = np.concatenate([sequences, children])
-        values = np.concatenate([values, env.evaluate(children)[0]])
-    return sequences, values
+        asked.append(children)
+        answered.append(env.evaluate(children)[0])
+        sequences, values = np.concatenate([sequences, children]), np.concatenate([values, answered[-1]])
+    return np.concatenate(asked), np.concatenate(answered)
 
 
 def best_first(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -19,15 +19,16 @@ class Config:
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
-    """Mutate sequences drawn uniformly from the feasible ones, whatever their value."""
+    """Mutate sequences drawn uniformly from the feasible answers so far, whatever their value."""
     rng = np.random.default_rng(seed)
-    feasible = env.initial_solution[None].astype(np.uint8)
+    feasible = [env.initial_solution.astype(np.uint8)]
     while not env.done:
-        children = feasible[rng.integers(len(feasible), size=min(config.batch_size, env.remaining))]
+        drawn = rng.integers(len(feasible), size=min(config.batch_size, env.remaining))
+        children = np.array([feasible[i] for i in drawn])
         mutate = rng.random(children.shape) < config.mutations / env.length
-        children = np.where(mutate, rng.integers(env.vocabulary_size, size=children.shape), children).astype(np.uint8)
+        children[mutate] = rng.integers(env.vocabulary_size, size=mutate.sum())
         _, is_feasible = env.evaluate(children)
-        feasible = np.unique(np.concatenate([feasible, children[is_feasible]]), axis=0)
+        feasible.extend(children[is_feasible])
 
 
 AGENT = Agent("random", run, Config())

@@ -213,10 +213,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _submit(options: argparse.Namespace) -> None:
     runs = [_readable(path) for path in options.runs]
-    for run in runs:
-        leaderboard.verify(run)  # all of them before the first one lands
-    for run in runs:
-        print(f"verified {run.path} → {leaderboard.submit(run, options.board)}")
+    for run, folder in zip(runs, leaderboard.submit(runs, options.board), strict=True):
+        print(f"verified {run.path} → {folder}")
 
 
 def _readable(path: str) -> Run:

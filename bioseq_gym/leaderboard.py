@@ -91,34 +91,22 @@ def verify(run: Run) -> None:
         raise InvalidSubmission(f"{run.path} is refused: {'; '.join(faults)}")
 
 
-def submit(run: Run, board: str | os.PathLike[str]) -> Path:
-    """Verify a run, put it under ``board``/submissions and rebuild the table.
+def submit(runs: Sequence[Run], board: str | os.PathLike[str]) -> list[Path]:
+    """Verify runs, put them under ``board``/submissions and rebuild the table.
 
-    The folder's name holds a digest of ledger and settings: submitting a run again changes nothing.
+    A folder's name holds a digest of ledger and settings: submitting a run again changes nothing.
 
     Returns:
-        The submission's folder.
+        The folder of each submission.
 
     Raises:
-        InvalidSubmission: the run is not finished or its ledger does not replay; nothing was written.
+        InvalidSubmission: a run is not finished or its ledger does not replay; nothing was written, of no run.
     """
-    verify(run)
-    manifest, content = run.manifest, run.ledger.to_bytes()
-    identity = f"{manifest['agent']} {manifest['seed']} {manifest['config']}".encode() + content
-    name = f"{manifest['agent']}-seed{manifest['seed']}-{hashlib.sha256(identity).hexdigest()[:8]}"
-    folder = Path(board) / SUBMISSIONS / str(manifest["task"]) / name
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))
-        try:
-            incoming.chmod(0o755)
-            write_manifest(incoming, manifest)
-            (incoming / f"{LEDGER}.xz").write_bytes(lzma.compress(content, preset=9))
-            os.rename(incoming, folder)  # a submission is there whole or not at all
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+    for run in runs:
+        verify(run)
+    folders = [_store(run, Path(board)) for run in runs]
     write_table(board)
-    return folder
+    return folders
 
 
 def read_board(board: str | os.PathLike[str]) -> list[Result]:
@@ -204,6 +192,25 @@ def _summary(values: Sequence[float | None]) -> tuple[float | None, str]:
         return None, "–"
     median, low, high = median_and_quartiles(known)
     return median, f"{median:.3f}" if len(known) == 1 else f"{median:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _store(run: Run, board: Path) -> Path:
+    manifest, content = run.manifest, run.ledger.to_bytes()
+    identity = f"{manifest['agent']} {manifest['seed']} {manifest['config']}".encode() + content
+    name = f"{manifest['agent']}-seed{manifest['seed']}-{hashlib.sha256(identity).hexdigest()[:8]}"
+    folder = board / SUBMISSIONS / str(manifest["task"]) / name
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))
+    try:
+        incoming.chmod(0o755)
+        write_manifest(incoming, manifest)
+        (incoming / f"{LEDGER}.xz").write_bytes(lzma.compress(content, preset=9))
+        os.rename(incoming, folder)  # a submission is there whole or not at all
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return folder
 
 
 def _read_submission(folder: Path) -> Run:

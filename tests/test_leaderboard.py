@@ -46,7 +46,7 @@ def relabelled(run: Run, **columns: np.ndarray) -> Run:
 
 
 def test_a_submission_keeps_manifest_and_ledger_and_makes_the_table(run: Run, tmp_path: Path) -> None:
-    folder = submit(run, tmp_path / "board")
+    (folder,) = submit([run], tmp_path / "board")
     assert folder.parent == tmp_path / "board" / SUBMISSIONS / TASK.name
     assert sorted(tree(tmp_path / "board")) == sorted(
         [TABLE, *(str((folder / name).relative_to(tmp_path / "board")) for name in (MANIFEST, f"{LEDGER}.xz"))]
@@ -57,9 +57,9 @@ def test_a_submission_keeps_manifest_and_ledger_and_makes_the_table(run: Run, tm
 
 
 def test_submitting_again_changes_no_byte(run: Run, tmp_path: Path) -> None:
-    folder = submit(run, tmp_path / "board")
+    (folder,) = submit([run], tmp_path / "board")
     before = tree(tmp_path / "board")
-    assert submit(run, tmp_path / "board") == folder
+    assert submit([run], tmp_path / "board") == [folder]
     assert tree(tmp_path / "board") == before
 
 
@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[Run], Run], str]] = {
 def test_what_does_not_replay_is_refused_and_nothing_is_written(run: Run, tmp_path: Path, fault: str) -> None:
     tamper, message = FAULTS[fault]
     with pytest.raises(InvalidSubmission, match=message):
-        submit(tamper(run), tmp_path / "board")
+        submit([run, tamper(run)], tmp_path / "board")
     assert not (tmp_path / "board").exists()
     verify(run)  # the untouched one passes
 
@@ -132,7 +132,7 @@ def test_all_faults_are_named_at_once(run: Run) -> None:
 
 
 def test_a_submission_altered_on_the_board_is_found(run: Run, tmp_path: Path) -> None:
-    folder = submit(run, tmp_path / "board")
+    (folder,) = submit([run], tmp_path / "board")
     assert len(read_board(tmp_path / "board")) == 1
     data = bytearray(lzma.decompress((folder / f"{LEDGER}.xz").read_bytes()))
     data[64 + 40] ^= 1
@@ -145,14 +145,14 @@ def test_a_submission_altered_on_the_board_is_found(run: Run, tmp_path: Path) ->
 
 
 def test_a_forged_submission_on_the_board_is_found(run: Run, tmp_path: Path) -> None:
-    folder = submit(run, tmp_path / "board")
+    (folder,) = submit([run], tmp_path / "board")
     write_manifest(folder, {**run.manifest, "best_value": 1.0})  # with a checksum that fits
     with pytest.raises(InvalidSubmission, match="states best_value = 1"):
         read_board(tmp_path / "board")
 
 
 def test_an_unfinished_copy_of_a_killed_submit_is_not_read(run: Run, tmp_path: Path) -> None:
-    folder = submit(run, tmp_path / "board")
+    (folder,) = submit([run], tmp_path / "board")
     (folder.parent / ".incoming-x").mkdir()
     (folder.parent / ".incoming-x" / MANIFEST).write_text("{")
     assert len(read_board(tmp_path / "board")) == 1
