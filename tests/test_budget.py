@@ -49,14 +49,14 @@ def budgeted(budget: int = 100, ledger: Ledger | Path | None = None) -> Evaluati
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The size of every batch that any Ehrlich function was called with."""
     sizes: list[int] = []
-    call = Ehrlich.__call__
+    call = Ehrlich.score
 
     def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
         sizes.append(len(x))
         values: NDArray[np.float64] = call(self, x)
         return values
 
-    monkeypatch.setattr(Ehrlich, "__call__", counted)
+    monkeypatch.setattr(Ehrlich, "score", counted)
     return sizes
 
 

@@ -458,14 +458,14 @@ def test_a_cut_run_goes_on_as_if_it_had_never_stopped(
     data = (tmp_path / "whole").read_bytes()
     assert len(data) == HEADER + BUDGET * RECORD
     scored: list[int] = []
-    call = Ehrlich.__call__
+    call = Ehrlich.score
 
     def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
         scored.append(len(x))
         values: NDArray[np.float64] = call(self, x)
         return values
 
-    monkeypatch.setattr(Ehrlich, "__call__", counted)
+    monkeypatch.setattr(Ehrlich, "score", counted)
     for length in [*range(HEADER, len(data), 7), *range(HEADER, len(data) + 1, RECORD)]:
         path = tmp_path / f"cut-{length}-{len(scored)}"
         path.write_bytes(data[:length])

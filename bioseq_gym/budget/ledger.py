@@ -26,6 +26,8 @@ from bioseq_gym.errors import InvalidBudget, InvalidLedger, LedgerRepaired
 
 _MAGIC = b"BSGLEDG1"
 _HEADER = struct.Struct("<8sII32s12xI")
+_REST = struct.Struct("<dQI")  # of a record, after the tokens and before the checksum
+_VALUE = struct.Struct("<d")
 _FSYNC_SECONDS = 1.0
 
 
@@ -60,9 +62,9 @@ class Ledger:
         that was resumed and is still re-asking what the ledger holds."""
         self.best_value = -math.inf
         """The largest value that was answered in this process."""
-        self._header = _header(digest, V, L)
         self._index: dict[bytes, int] = {}
-        self._buffer = np.empty(16, record_dtype(L))  # the first len(self) are the records of the file
+        self._data = bytearray(_header(digest, V, L))  # up to self._size, the content of the file
+        self._record_size = record_dtype(L).itemsize
         self._file: int | None = None
         self._synced = 0.0
         if self.path is not None:
@@ -123,7 +125,7 @@ class Ledger:
 
     def to_bytes(self) -> bytes:
         """The content of the ledger's file."""
-        return self._header + self._records.tobytes()
+        return bytes(self._data[: self._size])
 
     def close(self) -> None:
         """Force the file to disk and release it. Asking again is then an error; reading is not."""
@@ -146,16 +148,18 @@ class Ledger:
         raise InvalidBudget("a ledger can't be copied or pickled: a copy would be a second budget")
 
     @property
-    def _records(self) -> NDArray[np.void]:
-        return self._buffer[: len(self)]
+    def _size(self) -> int:
+        return _HEADER.size + len(self) * self._record_size
 
     def _column(self, name: str) -> NDArray[Any]:
-        column: NDArray[Any] = self._records[name].copy()
+        records = np.frombuffer(self._data, record_dtype(self.L), len(self), _HEADER.size)
+        column: NDArray[Any] = records[name].copy()  # a view would keep the data from growing
         return column
 
     @property
     def _check(self) -> int:
-        return int(self._buffer["check"][len(self) - 1]) if len(self) else zlib.crc32(self._header)
+        end = self._size
+        return int.from_bytes(self._data[end - 4 : end], "little") if len(self) else zlib.crc32(self._data[:end])
 
     def _new_rows(self, rows: list[bytes]) -> dict[bytes, int]:
         """The rows that the ledger has no answer to, each with the index of its first occurrence in ``rows``."""
@@ -175,16 +179,16 @@ class Ledger:
             if self.position < len(self) and not self._goes_on_from_replay(rows, new):
                 self._leave_replay()
             self._append(new, values)
-        places, position = [self._index[row] for row in rows], self.position
-        for place in places:
-            if place == position:
-                position += 1
-        answers: NDArray[np.float64] = self._buffer["value"][places]
-        self.best_value = max(self.best_value, float(answers.max()))
+        answers, position = [], self.position
+        for row in rows:
+            place = self._index[row]
+            position += place == position
+            answers.append(_VALUE.unpack_from(self._data, _HEADER.size + place * self._record_size + self.L)[0])
+        self.best_value = max(self.best_value, max(answers))
         self.asked += len(rows)
         self.calls += 1
         self.position = position
-        return answers
+        return np.array(answers)
 
     def _goes_on_from_replay(self, rows: list[bytes], new: dict[bytes, int]) -> bool:
         """Whether the batch re-asks, in order, all that is left to replay before its first new row.
@@ -199,29 +203,24 @@ class Ledger:
     def _leave_replay(self) -> None:
         """The run asks something else than it did before it was cut: count all that the ledger holds as asked."""
         if len(self):
-            last = self._records[-1]
-            self.asked = max(self.asked, int(last["asked"]))
-            self.calls = max(self.calls, int(last["call"]))
-            self.best_value = float(self._records["value"].max())
+            self.asked = max(self.asked, int(self.asked_counts[-1]))
+            self.calls = max(self.calls, int(self.call_numbers[-1]))
+            self.best_value = float(self.values.max())
         self.position = len(self)
 
     def _append(self, new: dict[bytes, int], values: NDArray[np.float64]) -> None:
         """Write one record for each new row, and only then know them: the update of the index is what counts."""
-        old, total = len(self), len(self) + len(new)
-        records = np.empty(len(new), self._buffer.dtype)
-        records["tokens"] = np.frombuffer(b"".join(new), np.uint8).reshape(-1, self.L)
-        records["value"] = values
-        records["asked"] = np.fromiter(new.values(), np.uint64, len(new)) + np.uint64(self.asked + 1)
-        records["call"] = self.calls + 1
-        records["check"] = _chain(records.tobytes(), records.itemsize, self._check)
+        old, size, check, records = len(self), self._size, self._check, bytearray()
+        for (row, i), value in zip(new.items(), values.tolist(), strict=True):
+            content = row + _REST.pack(value, self.asked + i + 1, self.calls + 1)
+            check = zlib.crc32(content, check)
+            records += content + check.to_bytes(4, "little")
         if self.path is not None:
-            self._write(records.tobytes(), _HEADER.size + old * records.itemsize)
-        if total > len(self._buffer):
-            self._buffer = np.concatenate([self._records, np.empty(total, records.dtype)])
-        self._buffer[old:total] = records
-        self._index.update(zip(new, range(old, total), strict=True))
+            self._write(records, size)
+        self._data[size:] = records
+        self._index.update(zip(new, range(old, old + len(new)), strict=True))
 
-    def _write(self, data: bytes, size: int) -> None:
+    def _write(self, data: bytes | bytearray, size: int) -> None:
         """One write(2). If it fails, for a full disk say, the file is cut back to the ``size`` that it had."""
         if self._file is None:
             raise InvalidLedger(f"the ledger {self.path} is closed; open it again to go on")
@@ -257,9 +256,9 @@ class Ledger:
     def _recover(self, path: Path) -> None:
         assert self._file is not None
         data = path.read_bytes()
-        if len(data) < _HEADER.size and self._header.startswith(data):  # new, or killed while it was made
+        if len(data) < _HEADER.size and self._data.startswith(data):  # new, or killed while it was made
             os.ftruncate(self._file, 0)
-            self._write(self._header, 0)
+            self._write(self._data, 0)
             return
         digest, V, L = _parse_header(data, str(path))
         if (digest, V, L) != (self.digest, self.V, self.L):
@@ -295,8 +294,8 @@ class Ledger:
         self._index = {raw[i * self.L : (i + 1) * self.L]: i for i in range(len(records))}
         if len(self._index) != len(records):
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
-        self._buffer = records.copy()
-        return _HEADER.size + records.nbytes
+        self._data = bytearray(data[: self._size])
+        return self._size
 
 
 def _header(digest: str, V: int, L: int) -> bytes:

@@ -89,7 +89,10 @@ class MeteredOracle:
                 ledger._leave_replay()
                 requested = len(new)
             raise BudgetExhausted(self.remaining, requested)
-        values = _FUNCTIONS[self](tokens[list(new.values())]) if new else np.empty(0)
+        if len(new) < len(rows):
+            tokens = tokens[list(new.values())]
+            tokens.setflags(write=False)  # as check_sequences returns them
+        values = _FUNCTIONS[self].score(tokens) if new else np.empty(0)
         return ledger._answer(rows, new, values)
 
     def best_matches(self, _: NDArray[np.integer]) -> None:

@@ -48,11 +48,16 @@ class Ehrlich:
         Raises:
             InvalidSequence: ``x`` is empty, has another shape, is no integer array, or holds a token outside 0 .. V-1.
         """
-        return self._score(x, self._motifs, self._offsets)
+        return self.score(check_sequences(x, self.spec.V, self.spec.L))
 
     def is_feasible(self, x: ArrayLike) -> NDArray[np.bool_]:
         """(B,) whether each row of ``x`` (B, L) makes allowed transitions only. Raises as ``__call__`` does."""
-        return self._score(x, self._motifs[:0], self._offsets[:0]) > 0.0  # the empty product is 1
+        tokens = check_sequences(x, self.spec.V, self.spec.L)
+        return self._score(tokens, self._motifs[:0], self._offsets[:0]) > 0.0  # the empty product is 1
+
+    def score(self, tokens: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """``__call__`` without its checks, for tokens that :func:`check_sequences` has returned."""
+        return self._score(tokens, self._motifs, self._offsets)
 
     def optimal_solution(self) -> NDArray[np.int64]:
         """(L,) one of the sequences of value 1."""
@@ -77,8 +82,9 @@ class Ehrlich:
         s = self.spec
         return f"Ehrlich(V={s.V}, L={s.L}, c={s.c}, k={s.k}, q={s.q}, epistasis={s.epistasis}, digest={s.digest[:12]})"
 
-    def _score(self, x: ArrayLike, motifs: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-        tokens = check_sequences(x, self.spec.V, self.spec.L)
+    def _score(
+        self, tokens: NDArray[np.uint8], motifs: NDArray[np.uint8], offsets: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         values = np.empty(len(tokens), np.float64)
         count, best = np.empty((2, LANES), self._count_dtype)
         score_batch(tokens, self._forbidden, motifs, offsets, self._response, count, best, values)
