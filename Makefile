@@ -41,5 +41,5 @@ demo: setup
 	$(BIN)/bioseq-gym run llome --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/llome
 	$(BIN)/bioseq-gym run genetic --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/genetic
 	$(BIN)/bioseq-gym report $(DEMO)/llome $(DEMO)/genetic --out $(DEMO)
-	$(BIN)/bioseq-gym submit $(DEMO)/llome $(DEMO)/genetic
-	$(BIN)/bioseq-gym leaderboard --task $(TASK)
+	$(BIN)/bioseq-gym submit $(DEMO)/llome $(DEMO)/genetic --board $(DEMO)/leaderboard
+	$(BIN)/bioseq-gym leaderboard --board $(DEMO)/leaderboard

@@ -29,7 +29,7 @@ class Config:
     children: int = setting(200, "new sequences per generation", low=1)
     crossover: float = setting(0.5, "share of children with two parents", low=0.0, high=1.0)
     shift: float = setting(0.5, "share of children with a segment moved by one position", low=0.0, high=1.0)
-    mutations: float = setting(1.0, "mean number of substitutions per child", low=0.0)
+    mutations: float = setting(1.0, "mean number of substitutions per child", low=0.01)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
@@ -116,9 +116,9 @@ def shift_segment(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
 class HoloConfig:
     """Settings of holo-bench's discrete evolution, as published."""
 
-    population: int = setting(1000, "sequences per generation", low=2)
-    survival: float = setting(0.1, "quantile of the population that survives", low=0.0, high=1.0)
-    mutation: float = setting(0.005, "probability of a substitution at each position", low=0.0, high=1.0)
+    population: int = setting(1000, "sequences per generation", low=2, high=1_000_000)
+    survival: float = setting(0.1, "quantile of the population that survives", low=0.001, high=1.0)
+    mutation: float = setting(0.005, "probability of a substitution at each position", low=0.0001, high=1.0)
     recombination: float = setting(0.5, "probability of a token from the second parent", low=0.0, high=1.0)
 
 

@@ -3,8 +3,9 @@
 The outer loop spends evaluations; the inner loop does not:
 
 1. Round 0 collects data with a genetic algorithm.
-2. Turn all that was evaluated into pairs (x, better y) of near neighbours and train pi(y|x) on them: by supervised
-   fine-tuning in the first round, by MargE in the later ones, with the model at the round's start as the reference.
+2. Turn all that was evaluated into pairs (x, y) of near neighbours, y better or, unlike the paper, as good, and train
+   pi(y|x) on them: by supervised fine-tuning in the first round, by MargE in the later ones, with the model at the
+   round's start as the reference.
 3. From the best sequences, let the model edit, again and again, following its most likely new edit of each, without
    asking for values.
 4. Evaluate the candidates that the model finds likely, and go back to 2.
@@ -29,6 +30,7 @@ from bioseq_gym.agents.genetic_agent import best_first, evolve
 from bioseq_gym.agents.llome.objectives import marge_loss, sft_loss
 from bioseq_gym.agents.llome.pairs import Pairs, near_pairs
 from bioseq_gym.agents.llome.policy import Policy
+from bioseq_gym.errors import InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.llome")
 
@@ -155,6 +157,8 @@ def train(
             loss = marge_loss(logps, references[i], rewards[b], lengths[b], config.alpha, config.beta).loss
         else:
             loss = sft_loss(logps, lengths[b])
+        if not torch.isfinite(loss):
+            raise InvalidConfig(f"llome's training diverged: its loss is {loss.item()}; give a smaller --learning-rate")
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)

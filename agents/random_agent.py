@@ -15,7 +15,7 @@ class Config:
     """Settings of random search."""
 
     batch_size: int = setting(100, "sequences per call", low=1)
-    mutations: float = setting(2.0, "mean number of substitutions per child", low=0.0)
+    mutations: float = setting(2.0, "mean number of substitutions per child", low=0.01)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -14,6 +16,7 @@ from bioseq_gym.budget import EvaluationBudget
 from bioseq_gym.errors import InvalidConfig, MissingDependency, UnknownName
 
 ENTRY_POINTS = "bioseq_gym.agents"
+AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
@@ -25,7 +28,9 @@ def check_config(agent: str, config: Any) -> None:
     """Raise InvalidConfig, naming the option, for the first setting of ``config`` that is out of its range."""
     for f in fields(config):
         value, low, high = getattr(config, f.name), f.metadata.get("low"), f.metadata.get("high")
-        if (low is not None and not value >= low) or (high is not None and not value <= high):  # NaN is out, too
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value}; give a finite number")
+        if (low is not None and value < low) or (high is not None and value > high):
             bounds = f"at least {low}" if high is None else f"{low} to {high}"
             raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value}; give {bounds}")
 
@@ -40,7 +45,7 @@ class Agent:
     """An optimizer that can be run by name and put on the leaderboard.
 
     Args:
-        name: what the table calls it.
+        name: what the table calls it: 1 to 64 letters, digits, ".", "_" or "-".
         run: ``run(env, seed, config)`` asks ``env.evaluate(x)`` or steps ``env`` until ``env.done``. It draws from
             generators made from ``seed`` alone, so that the same seed gives the same ledger. Returning early is fine,
             and so is letting BudgetExhausted through.
@@ -55,6 +60,8 @@ class Agent:
     presets: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not AGENT_NAME.fullmatch(self.name):
+            raise ValueError(f"the agent's name {self.name!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
         for config in (self.config, *self.presets.values()):
             if not is_dataclass(config) or isinstance(config, type):
                 raise TypeError(f"the config of agent {self.name!r} must be an instance of a dataclass, not {config!r}")
@@ -95,11 +102,12 @@ def load_agent(name: str) -> Agent:
 def _agent_in_file(path: Path) -> Agent:
     if not path.is_file():
         raise UnknownName(f"there is no file {path}; give an agent's name or the path of its .py file")
-    spec = spec_from_file_location(path.stem, path)
+    name = f"_bioseq_gym_agent_{path.stem}"  # not the stem alone, which may be that of a module that is in use
+    spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     agent = getattr(module, "AGENT", None)
     if not isinstance(agent, Agent):

@@ -24,7 +24,7 @@ from bioseq_gym.runs import Run, read_run, run_agent
 from bioseq_gym.suite import DEFAULT_BUDGET, load_task, task_names
 
 DEFAULT_TASK = "llome/ehr-V32-L32-c4-k4-q4"
-EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed."
+EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed, 130 when interrupted."
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
     except BioseqGymError as error:
         return _fail(error, 2)
     except OSError as error:
-        return _fail(f"{error.strerror}: {error.filename}", 2)
+        return _fail(": ".join(str(part) for part in (error.strerror, error.filename) if part), 2)
     except KeyboardInterrupt:
-        return _fail("stopped; the ledger is whole: go on with --resume", 130)
+        return _fail("stopped; a run that was cut goes on with --resume", 130)
     return 0
 
 
@@ -112,8 +112,7 @@ def _add_run_options(run: Parser) -> None:
         "--budget",
         type=int,
         metavar="N",
-        default=DEFAULT_BUDGET,
-        help="distinct sequences that may be scored (default: %(default)s)",
+        help=f"distinct sequences that may be scored (default: the task's, {DEFAULT_BUDGET})",
     )
     run.add_argument("--seed", type=int, metavar="S", default=0, help="seed of the agent (default: %(default)s)")
     run.add_argument("--out", metavar="DIR", help="the run directory (default: runs/TASK/AGENT-seedS)")
@@ -135,7 +134,7 @@ def _add_config_options(run: Parser, agent: Agent) -> None:
             f"--{field.name.replace('_', '-')}",
             dest=f"config_{field.name}",
             default=argparse.SUPPRESS,
-            help=f"{field.metadata.get('help', '')} (default: {getattr(agent.config, field.name)})",
+            help=f"{field.metadata.get('help', '')} (default: {getattr(agent.config, field.name)})".replace("%", "%%"),
             **(
                 {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": kind.__name__}
             ),
@@ -154,18 +153,19 @@ def _run(options: argparse.Namespace) -> None:
         raise UnknownName("the agent comes first: bioseq-gym run AGENT [options]")
     agent, task = options.loaded, load_task(options.task)
     out = Path(options.out or Path("runs") / task.name / f"{agent.name}-seed{options.seed}")
+    budget = task.budget if options.budget is None else options.budget
     console = Console(stderr=True)
 
     def monitor(env: EvaluationBudget) -> AbstractContextManager[Any]:
         if options.quiet:
             return nullcontext()
-        console.print(f"[bold]{agent.name}[/] on {task.name}, {options.budget:,} evaluations, seed {options.seed}")
+        console.print(f"[bold]{agent.name}[/] on {task.name}, {budget:,} evaluations, seed {options.seed}")
         return live_progress(env, console)
 
     run = run_agent(
         agent,
         task,
-        budget=options.budget,
+        budget=budget,
         seed=options.seed,
         out=out,
         config=_config(options),
@@ -175,7 +175,7 @@ def _run(options: argparse.Namespace) -> None:
     if not options.quiet:
         m = run.manifest
         regret, evaluations = f"simple regret {m['simple_regret']:.3f}", f"{m['evaluations']:,} evaluations"
-        console.print(f"{regret} after {evaluations}, {m['wall_s']:.1f} s → {out}")
+        console.print(f"{regret} after {evaluations}, {m['wall_s']:.1f} s: {out}", markup=False, soft_wrap=True)
     if options.json:
         keys = (
             "task",
@@ -214,7 +214,7 @@ def _report(options: argparse.Namespace) -> None:
 def _submit(options: argparse.Namespace) -> None:
     runs = [_readable(path) for path in options.runs]
     for run, folder in zip(runs, leaderboard.submit(runs, options.board), strict=True):
-        print(f"verified {run.path} → {folder}")
+        print(f"verified {run.path}: {folder}")
 
 
 def _readable(path: str) -> Run:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import lzma
 import os
-import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -30,11 +29,10 @@ from bioseq_gym.metrics import (
     regret_at,
     regret_curve,
 )
-from bioseq_gym.runs import LEDGER, MANIFEST, Manifest, Run, outcome, parse_manifest, write_manifest
-from bioseq_gym.suite import load_task
+from bioseq_gym.runs import LEDGER, MANIFEST, Manifest, Run, invalid_fields, outcome, parse_manifest, write_manifest
+from bioseq_gym.suite import Task, load_task
 
 SUBMISSIONS, TABLE = "submissions", "README.md"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Result:
         """The numbers of a run, computed from its ledger."""
         manifest, ledger = run.manifest, run.ledger
         task = load_task(manifest["task"])
-        curve = regret_curve(ledger.values, float(task.function(task.initial_solution[None])[0]))
+        curve = regret_curve(ledger.values, task.initial_value)
         return cls(
             task=manifest["task"],
             agent=manifest["agent"],
@@ -94,16 +92,21 @@ def verify(run: Run) -> None:
 def submit(runs: Sequence[Run], board: str | os.PathLike[str]) -> list[Path]:
     """Verify runs, put them under ``board``/submissions and rebuild the table.
 
-    A folder's name holds a digest of ledger and settings: submitting a run again changes nothing.
+    Submitting a run again changes nothing. The same ledger under another label, and a second ledger for an agent with
+    the same settings and seed, are refused: each seed counts once.
 
     Returns:
         The folder of each submission.
 
     Raises:
-        InvalidSubmission: a run is not finished or its ledger does not replay; nothing was written, of no run.
+        InvalidSubmission: a run is not finished, its ledger does not replay, it repeats another submission, or one on
+            the board does not verify; nothing was written, of no run.
     """
+    present = _read_submissions(board)
     for run in runs:
         verify(run)
+        _refuse_twins(run, present)
+        present.append(run)
     folders = [_store(run, Path(board)) for run in runs]
     write_table(board)
     return folders
@@ -113,12 +116,9 @@ def read_board(board: str | os.PathLike[str]) -> list[Result]:
     """The results of all submissions under ``board``, each verified again, sorted by task, agent and seed.
 
     Raises:
-        InvalidSubmission: the first submission that does not verify.
+        InvalidSubmission: the first submission that does not verify or repeats another.
     """
-    manifests = sorted((Path(board) / SUBMISSIONS).glob(f"*/*/[!.]*/{MANIFEST}"))
-    runs = [_read_submission(path.parent) for path in manifests]
-    for run in runs:
-        verify(run)
+    runs = _read_submissions(board)
     return sorted((Result.of(run) for run in runs), key=lambda r: (r.task, r.agent, r.config, r.seed))
 
 
@@ -181,23 +181,42 @@ medians.
 wall time was computed from that replay, and the number of distinct sequences is within the budget.
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
-one that asked; that the run was not picked from several; how long it took; and that repeats, which are free, were all
-recorded.
+one that asked, with that seed; that the ledger holds everything that was asked, in the order in which it was asked, and
+was not picked from more; that the run was not picked from several; and how long it took.
 """
 
 
 def _summary(values: Sequence[float | None]) -> tuple[float | None, str]:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        return None, "–"
+        return None, "-"
     median, low, high = median_and_quartiles(known)
     return median, f"{median:.3f}" if len(known) == 1 else f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def _label(run: Run) -> str:
+    """What a submission claims to be; with the task's name, one label has one ledger."""
+    return json.dumps({key: run.manifest[key] for key in ("agent", "config", "budget", "seed")}, sort_keys=True)
+
+
+def _refuse_twins(run: Run, others: Iterable[Run]) -> None:
+    for other in others:
+        if other.manifest["task"] != run.manifest["task"]:
+            continue
+        same_label, same_ledger = _label(other) == _label(run), other.ledger.to_bytes() == run.ledger.to_bytes()
+        if same_ledger and not same_label:
+            raise InvalidSubmission(f"{run.path} is refused: its ledger is that of {other.path} under another label")
+        if same_label and not same_ledger:
+            raise InvalidSubmission(
+                f"{run.path} is refused: {other.path} has the same agent, settings and seed and another ledger; "
+                "run another seed"
+            )
+
+
 def _store(run: Run, board: Path) -> Path:
     manifest, content = run.manifest, run.ledger.to_bytes()
-    identity = f"{manifest['agent']} {manifest['seed']} {manifest['config']}".encode() + content
-    name = f"{manifest['agent']}-seed{manifest['seed']}-{hashlib.sha256(identity).hexdigest()[:8]}"
+    digest = hashlib.sha256(_label(run).encode() + content).hexdigest()
+    name = f"{manifest['agent']}-seed{manifest['seed']}-{digest[:8]}"
     folder = board / SUBMISSIONS / str(manifest["task"]) / name
     if folder.exists():
         return folder
@@ -213,53 +232,47 @@ def _store(run: Run, board: Path) -> Path:
     return folder
 
 
+def _read_submissions(board: str | os.PathLike[str]) -> list[Run]:
+    runs: list[Run] = []
+    for path in sorted((Path(board) / SUBMISSIONS).glob(f"*/*/[!.]*/{MANIFEST}")):
+        run = _read_submission(path.parent)
+        verify(run)
+        _refuse_twins(run, runs)
+        runs.append(run)
+    return runs
+
+
 def _read_submission(folder: Path) -> Run:
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-        content = lzma.decompress((folder / f"{LEDGER}.xz").read_bytes())
+        L = load_task(manifest["task"]).spec.L
+        largest = 64 + manifest["budget"] * (L + 24)  # a ledger's header and records: no more is ever unpacked
+        content = lzma.LZMADecompressor().decompress((folder / f"{LEDGER}.xz").read_bytes(), max_length=largest + 1)
         return Run(folder, manifest, Ledger.from_bytes(content, str(folder / LEDGER)))
-    except (InvalidRun, InvalidLedger, OSError, lzma.LZMAError) as error:
+    except (InvalidRun, InvalidLedger, UnknownName, InvalidSpec, OSError, lzma.LZMAError) as error:
         raise InvalidSubmission(f"{folder} is refused: {error}") from None
 
 
 def _faults(manifest: Manifest, ledger: Ledger) -> list[str]:
-    wrong = [
-        f"its manifest has no valid {key}"
-        for key, kind in _FIELDS.items()
-        if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool)
-    ]
-    if wrong:
-        return wrong
+    if wrong := invalid_fields(manifest):
+        return [f"its manifest has no valid {', '.join(wrong)}"]
     if manifest["status"] != "finished":
         return ["the run is not finished; go on with bioseq-gym run ... --resume"]
-    if not _NAME.fullmatch(manifest["agent"]):
-        return [f"the agent's name {manifest['agent']!r} is not 1 to 64 letters, digits, '.', '_' or '-'"]
     try:
         task = load_task(manifest["task"])
     except (UnknownName, InvalidSpec) as error:
         return [str(error)]
+    if manifest["task"] != task.name:
+        return [f"the task's name is {task.name}, not {manifest['task']}"]
     if manifest["digest"] != task.digest:
         return [f"it was run on another function than {task.name} (digest {manifest['digest'][:12]})"]
     if (ledger.digest, ledger.V, ledger.L) != (task.digest, task.spec.V, task.spec.L):
         return [f"its ledger is of another function (digest {ledger.digest[:12]})"]
-    return _replay_faults(manifest, ledger)
+    return _replay_faults(manifest, ledger, task)
 
 
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "task": str,
-    "digest": str,
-    "agent": str,
-    "config": dict,
-    "seed": int,
-    "budget": int,
-    "wall_s": (int, float),
-}
-
-
-def _replay_faults(manifest: Manifest, ledger: Ledger) -> list[str]:
+def _replay_faults(manifest: Manifest, ledger: Ledger, task: Task) -> list[str]:
     faults = []
-    task = load_task(manifest["task"])
     if len(ledger) > manifest["budget"]:
         faults.append(f"its ledger holds {len(ledger)} evaluations on a budget of {manifest['budget']}")
     if len(ledger):
@@ -273,11 +286,10 @@ def _replay_faults(manifest: Manifest, ledger: Ledger) -> list[str]:
         asked = ledger.asked_counts.astype(np.int64)
         if asked[0] < 1 or (np.diff(asked) < 1).any() or ledger.call_numbers[0] < 1 or _decreases(ledger.call_numbers):
             faults.append("its counts of rows asked and of calls do not increase from record to record")
-    stated = {key: manifest.get(key) for key in outcome(task, ledger)}
     faults += [
-        f"its manifest states {key} = {stated[key]}, the ledger gives {value}"
+        f"its manifest states {key} = {manifest.get(key)}, the ledger gives {value}"
         for key, value in outcome(task, ledger).items()
-        if stated[key] != value
+        if manifest.get(key) != value
     ]
     return faults
 

@@ -17,7 +17,7 @@ HEADER = ("agent", "seed", *(f"regret @ {n // 1000}k" for n in CHECKPOINTS), "fe
 
 
 def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """A row of text for each run, under :data:`HEADER`; "–" where the budget ended before the checkpoint."""
+    """A row of text for each run, under :data:`HEADER`; "-" where the budget ended before the checkpoint."""
     rows = []
     for run in runs:
         curve = _curve(run)
@@ -25,7 +25,7 @@ def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
             (
                 run.manifest["agent"],
                 str(run.manifest["seed"]),
-                *(f"{regret_at(curve, n):.3f}" if n <= run.manifest["budget"] else "–" for n in CHECKPOINTS),
+                *(f"{regret_at(curve, n):.3f}" if n <= run.manifest["budget"] else "-" for n in CHECKPOINTS),
                 f"{100 * feasible_share(run.ledger):.0f} %",
                 f"{100 * distinct_share(run.ledger):.0f} %",
                 f"{run.manifest['wall_s']:.1f} s",
@@ -40,9 +40,11 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
     A line for each agent: the median over its runs, with a band from the first to the third quartile.
 
     Raises:
-        InvalidRun: the runs are of several tasks, which have no common axis.
+        InvalidRun: the runs are of several tasks, which have no common axis, or one is not finished.
         MissingDependency: matplotlib is not installed.
     """
+    if unfinished := [str(run.path) for run in runs if run.manifest["status"] != "finished"]:
+        raise InvalidRun(f"{', '.join(unfinished)} not finished; go on with bioseq-gym run ... --resume")
     tasks = sorted({run.manifest["task"] for run in runs})
     if len(tasks) != 1:
         raise InvalidRun(f"the runs are of several tasks ({', '.join(tasks)}); report each task by itself")
@@ -53,9 +55,10 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
 
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    longest = max(len(run.ledger) for run in runs)  # a budget may be far larger than what it took to solve the task
     for agent in sorted({run.manifest["agent"] for run in runs}):
         own = [run for run in runs if run.manifest["agent"] == agent]
-        reach = min(run.manifest["budget"] for run in own)
+        reach = min(*(run.manifest["budget"] for run in own), longest)
         curves = np.array([_padded(_curve(run), reach) for run in own])
         low, median, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
         label = agent if len(curves) == 1 else f"{agent} ({len(curves)} runs)"
@@ -75,5 +78,4 @@ def _padded(curve: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _curve(run: Run) -> np.ndarray:
-    task = load_task(run.manifest["task"])
-    return regret_curve(run.ledger.values, float(task.function(task.initial_solution[None])[0]))
+    return regret_curve(run.ledger.values, load_task(run.manifest["task"]).initial_value)

@@ -19,11 +19,11 @@ from typing import Any
 
 import gymnasium
 
-from bioseq_gym.agent import Agent, check_config
+from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import EvaluationBudget, Ledger
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS, feasible_share, regret_at, regret_curve
-from bioseq_gym.suite import Task
+from bioseq_gym.suite import Task, load_task
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
 FORMAT = 1
@@ -77,7 +77,8 @@ def run_agent(
         The finished run.
 
     Raises:
-        InvalidRun: ``out`` exists and ``resume`` is False, or the run in it has other settings.
+        InvalidRun: ``out`` exists and ``resume`` is False, the run in it has other settings, or ``task`` is not the
+            published one of its name.
         InvalidBudget: ``budget`` is not positive.
         InvalidConfig: a setting or the seed is out of range.
         InvalidLedger: the ledger in ``out`` is damaged or in use.
@@ -106,14 +107,13 @@ def run_agent(
         manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
         write_manifest(path, manifest)
     manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger)}
-    manifest["ledger_sha256"] = hashlib.sha256((path / LEDGER).read_bytes()).hexdigest()
     write_manifest(path, manifest)
     return Run(path, manifest, ledger)
 
 
 def outcome(task: Task, ledger: Ledger) -> Manifest:
     """The numbers of a result, computed from the ledger alone."""
-    curve = regret_curve(ledger.values, float(task.function(task.initial_solution[None])[0]))
+    curve = regret_curve(ledger.values, task.initial_value)
     return {
         "evaluations": len(ledger),
         "calls": int(ledger.call_numbers[-1]) if len(ledger) else 0,
@@ -121,6 +121,7 @@ def outcome(task: Task, ledger: Ledger) -> Manifest:
         "simple_regret": float(curve[-1]),
         "simple_regret_at": {str(n): regret_at(curve, n) for n in CHECKPOINTS},
         "feasible_share": feasible_share(ledger),
+        "ledger_sha256": hashlib.sha256(ledger.to_bytes()).hexdigest(),
     }
 
 
@@ -154,7 +155,30 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         raise InvalidRun(f"{name} is not a manifest of format {FORMAT}; run the agent again with this version")
     if manifest.pop("sha256", None) != _checksum(manifest):
         raise InvalidRun(f"{name} was edited: its checksum does not fit. Restore it, or run the agent again")
+    if wrong := invalid_fields(manifest):
+        raise InvalidRun(f"{name} has no valid {', '.join(wrong)}; run the agent again")
     return manifest
+
+
+def invalid_fields(manifest: Manifest) -> list[str]:
+    """The fields that every manifest has and that are missing or out of range in this one."""
+    return [key for key, is_valid in _FIELDS.items() if not is_valid(manifest.get(key))]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "status": lambda value: value in ("running", "finished"),
+    "task": lambda value: isinstance(value, str),
+    "digest": lambda value: isinstance(value, str),
+    "agent": lambda value: isinstance(value, str) and AGENT_NAME.fullmatch(value) is not None,
+    "config": lambda value: isinstance(value, dict),
+    "seed": _is_count,
+    "budget": lambda value: _is_count(value) and value > 0,
+    "wall_s": lambda value: isinstance(value, (int, float)) and 0.0 <= value < 1e12,  # which NaN is not
+}
 
 
 def _checksum(manifest: Manifest) -> str:
@@ -174,16 +198,22 @@ def _read_manifest(path: Path) -> Manifest:
 def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0 and below 2^63")
     check_config(agent.name, config)
+    try:
+        settings = json.loads(json.dumps(asdict(config), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidConfig(f"the settings of {agent.name} don't go into JSON ({error}); give plain values") from None
+    if load_task(task.name).digest != task.digest:
+        raise InvalidRun(f"the task {task.name} is another function than the published one; give it by its name")
     return {
         "format": FORMAT,
         "status": "running",
         "task": task.name,
         "digest": task.digest,
         "agent": agent.name,
-        "config": asdict(config),
+        "config": settings,
         "seed": seed,
         "budget": budget,
         "sessions": 0,

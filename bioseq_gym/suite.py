@@ -51,6 +51,11 @@ class Task:
         """(L,) the feasible sequence that every optimizer starts from."""
         return self.function.initial_solution()
 
+    @cached_property
+    def initial_value(self) -> float:
+        """The value of the initial solution, which every optimizer is given free."""
+        return float(self.function(self.initial_solution[None])[0])
+
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the function's definition: what a result on this task is a result on."""
@@ -78,6 +83,8 @@ def load_task(name: str) -> Task:
         UnknownName: there is no such task; the message names the near ones.
         InvalidSpec: the numbers in a generated name make no function.
     """
+    if not isinstance(name, str):
+        raise UnknownName(f"a task's name is a string, not {name!r}; see bioseq-gym tasks")
     if name in task_names():
         return Task(name, EhrlichSpec.from_json((_INSTANCES / f"{name}.json").read_text(encoding="utf-8")))
     if match := _GENERATED.fullmatch(name):

@@ -135,6 +135,21 @@ def test_an_agent_whose_packages_are_missing_says_which_extra_brings_them(monkey
         load_agent("llome")
 
 
+@pytest.mark.parametrize("name", ["", "my agent", "../me", "a" * 65, "<b>"])
+def test_an_agent_has_a_name_that_a_table_can_show(name: str) -> None:
+    with pytest.raises(ValueError, match="is not 1 to 64 letters, digits"):
+        Agent(name, lambda env, seed, config: None)
+
+
+def test_an_agent_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
+    before = sys.modules["random"]
+    (tmp_path / "random.py").write_text(
+        "from bioseq_gym.agent import Agent\nAGENT = Agent('mine', lambda env, seed, config: None)\n"
+    )
+    assert load_agent(str(tmp_path / "random.py")).name == "mine"
+    assert sys.modules["random"] is before
+
+
 def test_an_agent_needs_a_dataclass_for_its_config() -> None:
     with pytest.raises(TypeError, match="must be an instance of a dataclass"):
         Agent("mine", lambda env, seed, config: None, {"children": 3})

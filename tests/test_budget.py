@@ -8,6 +8,7 @@ import os
 import pickle
 import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bioseq_gym import (
     EhrlichSpec,
     EvaluationBudget,
     InvalidBudget,
+    InvalidLedger,
     InvalidSequence,
     Ledger,
 )
@@ -424,3 +426,35 @@ def test_rendering_under_a_budget_shows_no_motif() -> None:
     assert isinstance(text, str)
     assert text.startswith("step 0  value ")
     assert "motif" not in text
+
+
+def test_threads_share_one_budget(tmp_path: Path) -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task="llome/ehr-V32-L128-c8-k8-q8"), 1000, tmp_path / "l")
+    batches = np.random.default_rng(0).integers(32, size=(8, 300, 128)).astype(np.uint8)
+    with ThreadPoolExecutor(8) as pool:
+        refused = list(pool.map(lambda batch: _refused(env, batch), batches))
+    assert sum(refused) == 5  # 3 of the 8 batches fit
+    assert (env.remaining, len(env.ledger)) == (100, 900)
+    env.close()
+    assert len(Ledger.read(tmp_path / "l")) == 900
+
+
+def _refused(env: EvaluationBudget, batch: np.ndarray) -> bool:
+    try:
+        env.evaluate(batch)
+    except BudgetExhausted:
+        return True
+    return False
+
+
+def test_a_ledger_that_lost_records_in_memory_does_not_touch_its_file(tmp_path: Path) -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", L=32), 100, tmp_path / "l")
+    rows = np.random.default_rng(0).integers(32, size=(30, 32))
+    env.evaluate(rows[:10])
+    env.evaluate(rows[10:20])
+    before = (tmp_path / "l").read_bytes()
+    env.ledger._index.clear()
+    with pytest.raises(InvalidLedger, match="lost records; its file was left as it is"):
+        env.evaluate(rows[20:])
+    env.close()
+    assert (tmp_path / "l").read_bytes() == before

@@ -7,7 +7,7 @@ import pytest
 
 from bioseq_gym import __version__, task_names
 from bioseq_gym.cli import main
-from bioseq_gym.runs import LEDGER, MANIFEST, read_run
+from bioseq_gym.runs import LEDGER, MANIFEST, read_run, write_manifest
 
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 
@@ -36,7 +36,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: lis
     status, out, err = run(capsys, *command, "--help")
     assert (status, err) == (0, "")
     assert out.startswith("usage: ")
-    assert "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed." in out
+    assert "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed" in out
 
 
 def test_the_help_of_an_agent_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +100,10 @@ def test_resume_goes_on(capsys: pytest.CaptureFixture[str], finished: Path) -> N
         (["run", "random", "--budget", "-5"], "the budget is -5"),
         (["run", "random", "--budget", "many"], "invalid int value: 'many'; see bioseq-gym run --help"),
         (["run", "random", "--seed", "-1"], "the seed is -1; give an integer of at least 0"),
+        (["run", "random", "--seed", str(10**20)], "give an integer of at least 0 and below 2^63"),
+        (["run", "genetic", "--mutations", "inf"], "--mutations of genetic is inf; give a finite number"),
+        (["run", "genetic", "--mutations", "nan"], "--mutations of genetic is nan; give a finite number"),
+        (["run", "random", "--mutations", "0"], "--mutations of random is 0.0; give at least 0.01"),
         (["run", "random", "--batch-size", "0"], "--batch-size of random is 0; give at least 1"),
         (["run", "random", "--no-such-option"], "unrecognized arguments: --no-such-option"),
         (["report", "nowhere"], "nowhere is not a run directory"),
@@ -149,6 +153,25 @@ def test_report_of_two_tasks_has_no_common_axis(
     status, _, err = run(capsys, "report", finished, tmp_path / "other", "--out", tmp_path / "report")
     assert (status, err.count("\n")) == (2, 1)
     assert "the runs are of several tasks" in err
+
+
+def test_report_refuses_a_run_that_is_not_finished(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
+    write_manifest(finished, {**read_run(finished).manifest, "status": "running"})
+    status, _, err = run(capsys, "report", finished)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "not finished; go on with bioseq-gym run ... --resume" in err
+
+
+def test_report_of_a_budget_far_larger_than_what_was_spent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    task = ["--task", "holo/ehr-V5-L7-c1-k3-q3-seed0", "--budget", 10**12, "--out", tmp_path / "run", "--quiet"]
+    assert run(capsys, "run", "genetic", *task)[0] == 0
+    assert run(capsys, "report", tmp_path / "run", "--out", tmp_path)[0] == 0
+
+
+def test_a_path_with_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = run(capsys, "run", "random", "--budget", 10, "--out", tmp_path / "[a]x[" / "[red]")
+    assert status == 0
+    assert str(tmp_path / "[a]x[" / "[red]") in err
 
 
 def test_submit_and_leaderboard(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
@@ -205,4 +228,4 @@ def test_an_interrupted_run_says_how_to_go_on(
 
     monkeypatch.setattr("bioseq_gym.cli.run_agent", interrupt)
     status, _, err = run(capsys, "run", "random", "--out", tmp_path / "run")
-    assert (status, err) == (130, "bioseq-gym: stopped; the ledger is whole: go on with --resume\n")
+    assert (status, err) == (130, "bioseq-gym: stopped; a run that was cut goes on with --resume\n")

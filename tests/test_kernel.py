@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from strategies import checked, definitions, random_definition, seeds, sequences
 
 from bioseq_gym import Ehrlich, EhrlichSpec, InvalidSequence
-from bioseq_gym.functions.kernels import LANES
+from bioseq_gym.functions.kernels import LANES, _compiled
 from bioseq_gym.functions.reference import reference_values
 
 INTEGERS = ("u1", "i1", "<u2", ">u2", "<i2", ">i2", "<u4", ">u4", "<i4", ">i4", "<u8", ">u8", "<i8", ">i8")
@@ -239,3 +240,16 @@ def test_repr_names_the_function() -> None:
     function = Ehrlich(EhrlichSpec.from_seed(8, 16, 2, 4))
     start = "Ehrlich(V=8, L=16, c=2, k=4, q=4, epistasis=0.0, digest="
     assert repr(function) == f"{start}{function.spec.digest[:12]})"
+
+
+def test_the_kernel_compiles_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = numba.njit
+
+    def without_cache(*, cache: bool = False, **options: bool) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available for file")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    compiled: Any = _compiled(lambda x: x + 1)
+    assert compiled(2) == 3

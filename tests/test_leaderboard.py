@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -93,12 +94,21 @@ FAULTS: dict[str, tuple[Callable[[Run], Run], str]] = {
     "a budget overspent": (lambda r: changed(r, lambda m: m.update(budget=119)), "120 evaluations on a budget of 119"),
     "another function": (lambda r: changed(r, lambda m: m.update(digest="0" * 64)), "was run on another function"),
     "another task": (lambda r: changed(r, lambda m: m.update(task="llome/ehr-V32-L32-c4-k4-q2")), "another function"),
+    "a name that is not canonical": (
+        lambda r: changed(r, lambda m: m.update(task="ehrlich/ehr-V032-L32-c4-k4-q4-seed0")),
+        "the task's name is ehrlich/ehr-V32-L32-c4-k4-q4-seed0",
+    ),
+    "a wall time that is none": (lambda r: changed(r, lambda m: m.update(wall_s=float("nan"))), "no valid wall_s"),
+    "another ledger's digest": (
+        lambda r: changed(r, lambda m: m.update(ledger_sha256="0")),
+        "states ledger_sha256 = 0",
+    ),
     "no such task": (lambda r: changed(r, lambda m: m.update(task="llome/ehr")), "there is no task 'llome/ehr'"),
     "a path as task": (lambda r: changed(r, lambda m: m.update(task="../../etc")), r"there is no task"),
-    "a path as agent": (lambda r: changed(r, lambda m: m.update(agent="../me")), "the agent's name '../me' is not"),
+    "a path as agent": (lambda r: changed(r, lambda m: m.update(agent="../me")), "no valid agent"),
     "markup as agent": (
         lambda r: changed(r, lambda m: m.update(agent="<b>me</b>")),
-        "the agent's name '<b>me</b>' is not",
+        "no valid agent",
     ),
     "an unfinished run": (lambda r: changed(r, lambda m: m.update(status="running")), "not finished; go on with"),
     "no seed": (lambda r: changed(r, lambda m: m.pop("seed")), "no valid seed"),
@@ -151,6 +161,52 @@ def test_a_forged_submission_on_the_board_is_found(run: Run, tmp_path: Path) -> 
         read_board(tmp_path / "board")
 
 
+def test_a_ledger_counts_once_under_one_label(run: Run, tmp_path: Path) -> None:
+    submit([run], tmp_path / "board")
+    before = tree(tmp_path / "board")
+    for edit in ({"seed": 1}, {"agent": "other"}, {"budget": 30_000}):
+        with pytest.raises(InvalidSubmission, match=r"its ledger is that of .* under another label"):
+            submit([changed(run, lambda m, edit=edit: m.update(edit))], tmp_path / "board")  # type: ignore[misc]
+    assert tree(tmp_path / "board") == before
+
+
+def test_a_seed_counts_once(run: Run, tmp_path: Path) -> None:
+    other = run_agent(load_agent("random"), TASK, budget=120, seed=1, out=tmp_path / "other")
+    twin = changed(other, lambda m: m.update(seed=0))
+    for runs in ([run, twin], [twin, run]):
+        with pytest.raises(InvalidSubmission, match="has the same agent, settings and seed and another ledger"):
+            submit(runs, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_nothing_is_stored_on_a_board_that_does_not_verify(run: Run, tmp_path: Path) -> None:
+    (folder,) = submit([run], tmp_path / "board")
+    (folder / f"{LEDGER}.xz").write_bytes(b"not xz")
+    other = run_agent(load_agent("random"), TASK, budget=120, seed=1, out=tmp_path / "other")
+    before = tree(tmp_path / "board")
+    with pytest.raises(InvalidSubmission, match=folder.name):
+        submit([other], tmp_path / "board")
+    assert tree(tmp_path / "board") == before
+
+
+def test_a_compressed_ledger_is_never_unpacked_beyond_its_budget(run: Run, tmp_path: Path) -> None:
+    (folder,) = submit([run], tmp_path / "board")
+    bomb = lzma.compress(run.ledger.to_bytes() + bytes(10**8), preset=0)
+    (folder / f"{LEDGER}.xz").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(InvalidSubmission, match="is refused"):
+        read_board(tmp_path / "board")
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+
+
+def test_the_readme_shows_the_committed_table() -> None:
+    root = Path(__file__).parents[1]
+    lines = (root / "leaderboards" / TABLE).read_text().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert "\n".join(rows) in (root / "README.md").read_text()
+
+
 def test_an_unfinished_copy_of_a_killed_submit_is_not_read(run: Run, tmp_path: Path) -> None:
     (folder,) = submit([run], tmp_path / "board")
     (folder.parent / ".incoming-x").mkdir()
@@ -192,7 +248,7 @@ def test_rows_are_sorted_by_regret_and_configs_told_apart() -> None:
 
 def test_a_budget_that_ends_before_a_checkpoint_has_no_regret_there() -> None:
     rows = table([result("short", regret=(0.2, None, None), budget=2000), result("long")])
-    assert [(row[0], row[5]) for row in rows] == [("long", "0.100"), ("short", "–")]
+    assert [(row[0], row[5]) for row in rows] == [("long", "0.100"), ("short", "-")]
 
 
 def test_the_committed_board_verifies_and_its_table_is_the_programs(tmp_path: Path) -> None:

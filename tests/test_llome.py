@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bioseq_gym import EvaluationBudget
+from bioseq_gym import EvaluationBudget, InvalidConfig
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.llome import marge_loss, sft_loss
 from bioseq_gym.agents.llome.pairs import near_pairs
@@ -109,6 +109,18 @@ def test_exploring_draws_uniformly_whatever_the_model_prefers(policy: Policy) ->
     )
     counts = torch.bincount(y[0, 1:, 2], minlength=6)
     assert (counts - 1000).abs().max() < 5 * math.sqrt(1000 * 5 / 6)
+
+
+def test_a_width_that_has_no_heads_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="--hidden-size of llome is 17; give a multiple of 16"):
+        Policy(6, 5, hidden_size=17, layers=1, seed=0)
+
+
+def test_training_that_diverges_is_reported() -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", L=32), 400)
+    config = replace(AGENT.config, warmup=200, hidden_size=16, layers=1, first_steps=5, learning_rate=1e30)
+    with pytest.raises(InvalidConfig, match="diverged: its loss is nan; give a smaller --learning-rate"):
+        AGENT.run(env, 0, config)
 
 
 def test_the_policy_is_made_from_its_seed() -> None:

@@ -18,6 +18,7 @@ from bioseq_gym import (
     InvalidConfig,
     InvalidLedger,
     InvalidRun,
+    Task,
     load_task,
 )
 from bioseq_gym.agent import Agent, setting
@@ -32,6 +33,13 @@ class Config:
 
     batch: int = setting(10, "rows per call", low=1)
     pause: float = setting(0.0, "seconds between calls")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A setting that is no plain value."""
+
+    sizes: Any
 
 
 def walk(env: EvaluationBudget, seed: int, config: Config) -> None:
@@ -204,11 +212,37 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
 
 
 def test_a_manifest_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_manifest(tmp_path, {"format": 1})
+    path = run(tmp_path / "run").path
+    before = (path / MANIFEST).read_bytes()
     with pytest.raises(ValueError, match="Out of range float"):
-        write_manifest(tmp_path, {"format": 1, "wall_s": float("nan")})
-    assert parse_manifest((tmp_path / MANIFEST).read_bytes(), "it") == {"format": 1}
-    assert [p.name for p in tmp_path.iterdir()] == [MANIFEST]
+        write_manifest(path, {**parse_manifest(before, "it"), "wall_s": float("nan")})
+    assert (path / MANIFEST).read_bytes() == before
+    assert sorted(p.name for p in path.iterdir()) == [LEDGER, MANIFEST]
+
+
+def test_a_manifest_with_a_fitting_checksum_and_without_its_fields_is_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, {"format": 1, "task": 3})
+    with pytest.raises(InvalidRun, match="has no valid status, task, digest, agent, config, seed, budget, wall_s"):
+        read_run(tmp_path)
+
+
+def test_settings_that_do_not_go_into_json_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="don't go into JSON"):
+        run(tmp_path / "run", agent=Agent("odd", walk, Sizes(frozenset({3}))))
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_come_back_from_json_as_they_were(tmp_path: Path) -> None:
+    agent = Agent("sizes", lambda env, seed, config: None, Sizes((3, 4)))  # JSON turns the tuple into a list
+    run(tmp_path / "run", agent=agent)
+    assert run(tmp_path / "run", agent=agent, resume=True).manifest["status"] == "finished"
+
+
+def test_a_task_is_played_as_published_or_not_at_all(tmp_path: Path) -> None:
+    other = Task(TASK.name, load_task("llome/ehr-V32-L32-c4-k4-q2").spec)
+    with pytest.raises(InvalidRun, match="is another function than the published one"):
+        run_agent(AGENT, other, budget=10, seed=0, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", [MANIFEST, LEDGER])

@@ -295,3 +295,14 @@ def test_from_json_refuses_what_is_no_definition(text: str | bytes, message: str
 def test_errors_are_value_errors_too() -> None:
     with pytest.raises(ValueError, match="does not divide"):
         small(quantization=3)
+
+
+def test_a_spacing_beyond_the_sequence_is_refused_before_it_is_laid_out() -> None:
+    with pytest.raises(InvalidSpec, match=r"a spacing of 10000000000 does not fit in L=32"):
+        EhrlichSpec(np.full((4, 4), 0.25), [[0, 0]], [[10**10]], 32, 2)  # type: ignore[arg-type]
+
+
+def test_a_negative_zero_is_a_zero() -> None:
+    matrix = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    specs = [EhrlichSpec(np.where(matrix == 0, zero, matrix), [[0]], [[]], 4, 1) for zero in (0.0, -0.0)]  # type: ignore[arg-type]
+    assert specs[0].digest == specs[1].digest

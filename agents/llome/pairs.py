@@ -27,7 +27,7 @@ def near_pairs(
     neutral: bool,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Pairs (x, y), y better than x, with a Hamming distance of at most ``radius`` L.
+    """Pairs (x, y), y better than x or, with ``neutral``, as good, with a Hamming distance of at most ``radius`` L.
 
     Args:
         sequences: (n, L) all that was evaluated.
@@ -40,7 +40,7 @@ def near_pairs(
         rng: of the ties and of the infeasible pairs that are kept.
 
     Returns:
-        The pairs, in random order; none if no value differs.
+        The pairs, in random order; none if nothing is worth more than 0.
     """
     L = sequences.shape[1]
     best = np.lexsort((rng.random(len(values)), -values))[:targets]

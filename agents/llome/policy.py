@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, GPTNeoXConfig, GPTNeoXForCausalLM
 
+from bioseq_gym.errors import InvalidConfig
+
 
 class Policy:
     """pi(y|x) for x and y of L tokens, initialised from its config and a seed.
@@ -18,19 +20,24 @@ class Policy:
     Args:
         V: vocabulary size; token V is the separator.
         L: sequence length.
-        hidden_size: width; a multiple of 16 times 2.
+        hidden_size: width; a multiple of 16, the width of an attention head.
         layers: number of transformer blocks.
         seed: of the weights.
+
+    Raises:
+        InvalidConfig: ``hidden_size`` is no multiple of 16.
     """
 
     def __init__(self, V: int, L: int, *, hidden_size: int, layers: int, seed: int) -> None:
         self.V, self.L = V, L
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if hidden_size % 16:
+            raise InvalidConfig(f"--hidden-size of llome is {hidden_size}; give a multiple of 16")
+        self.device = torch.device("cpu")  # so small a model gains nothing elsewhere, and a seed means one ledger
         config = GPTNeoXConfig(
             vocab_size=V + 1,
             hidden_size=hidden_size,
             num_hidden_layers=layers,
-            num_attention_heads=max(1, hidden_size // 16),
+            num_attention_heads=hidden_size // 16,
             intermediate_size=4 * hidden_size,
             max_position_embeddings=2 * L + 1,
             rotary_pct=1.0,  # y_t mostly copies x_t, which is found by its distance
@@ -41,11 +48,6 @@ class Policy:
             torch.manual_seed(seed)
             self.model = GPTNeoXForCausalLM(config).to(self.device)
         self.model.eval()  # no dropout anywhere: training and evaluation compute the same
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self.model.parameters())
 
     def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor:
         """Log pi(y|x), summed over the tokens of y: (B,), from (B, L) and (B, L)."""
@@ -70,7 +72,7 @@ class Policy:
             temperature: of the sampling; 1 is the model's own distribution.
             explore: probability of drawing a token uniformly among the successors that are not forbidden; the model
                 goes on from it as from any other.
-            forbidden: (V, V) bool, transitions that are never written. A token without any other successor keeps all.
+            forbidden: (V, V) bool, transitions that are never written; every token has a successor that is not.
             generator: of the draws, on the CPU.
 
         Returns:

@@ -65,6 +65,7 @@ class Ledger:
         self._index: dict[bytes, int] = {}
         self._data = bytearray(_header(digest, V, L))  # up to self._size, the content of the file
         self._record_size = record_dtype(L).itemsize
+        self._known = 0  # records at the last write: there are never fewer
         self._file: int | None = None
         self._synced = 0.0
         if self.path is not None:
@@ -210,6 +211,9 @@ class Ledger:
 
     def _append(self, new: dict[bytes, int], values: NDArray[np.float64]) -> None:
         """Write one record for each new row, and only then know them: the update of the index is what counts."""
+        if len(self) < self._known:
+            raise InvalidLedger(f"the ledger {self.path or 'in memory'} lost records; its file was left as it is")
+        self._known = len(self)
         old, size, check, records = len(self), self._size, self._check, bytearray()
         for (row, i), value in zip(new.items(), values.tolist(), strict=True):
             content = row + _REST.pack(value, self.asked + i + 1, self.calls + 1)

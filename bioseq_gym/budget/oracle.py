@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import NoReturn
 from weakref import WeakKeyDictionary
 
@@ -46,7 +47,11 @@ class Oracle:
 
 
 class MeteredOracle:
-    """A function behind a ledger and a budget. It holds neither motifs nor transition matrix nor a way to them."""
+    """A function behind a ledger and a budget; motifs and transition matrix are in none of its attributes.
+
+    Threads may share it. It keeps honest code honest: Python has no walls inside a process, and code that goes through
+    a function's globals finds everything. What holds against that is the replay of the ledger.
+    """
 
     def __init__(self, function: Ehrlich, max_evaluations: int, ledger: Ledger) -> None:
         if len(ledger) > max_evaluations:
@@ -57,6 +62,7 @@ class MeteredOracle:
         self._max_evaluations = int(max_evaluations)
         self._ledger = ledger
         self._process = os.getpid()
+        self._lock = threading.Lock()
         _FUNCTIONS[self] = function
 
     @property
@@ -80,8 +86,13 @@ class MeteredOracle:
         tokens = check_sequences(x, ledger.V, ledger.L)
         if os.getpid() != self._process:
             raise InvalidBudget("the environment belongs to another process; make one in this process")
-        raw = tokens.tobytes()
+        raw = tokens.tobytes()  # a copy: what is scored is what is recorded, whatever the caller does to x meanwhile
         rows = [raw[i : i + ledger.L] for i in range(0, len(raw), ledger.L)]
+        with self._lock:
+            return self._answer(rows)
+
+    def _answer(self, rows: list[bytes]) -> NDArray[np.float64]:
+        ledger = self._ledger
         new = ledger._new_rows(rows)
         if len(new) > self._max_evaluations - len(ledger):
             requested = ledger._unasked(rows)
@@ -89,9 +100,7 @@ class MeteredOracle:
                 ledger._leave_replay()
                 requested = len(new)
             raise BudgetExhausted(self.remaining, requested)
-        if len(new) < len(rows):
-            tokens = tokens[list(new.values())]
-            tokens.setflags(write=False)  # as check_sequences returns them
+        tokens = np.frombuffer(b"".join(new), np.uint8).reshape(-1, ledger.L)
         values = _FUNCTIONS[self].score(tokens) if new else np.empty(0)
         return ledger._answer(rows, new, values)
 

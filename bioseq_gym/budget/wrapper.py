@@ -21,7 +21,8 @@ class EvaluationBudget(gymnasium.Wrapper[Any, Any, Any, Any]):
     distinct sequence is charged once, infeasible ones too; repeats and resets are free. When nothing is left,
     ``step`` truncates the episode with ``info["budget_exhausted"]`` and ``evaluate`` raises. The budget holds for
     ``env.unwrapped`` as well, can't be given twice, and neither wrapper nor environment can be copied. Motifs, optimum
-    and transition matrix can't be reached from here; ``spec`` is None, since it would name them.
+    and transition matrix are in no attribute of what is reachable from here, and ``spec`` is None, since it would name
+    them. That keeps honest agents honest; against others there is the replay, see ``leaderboards/README.md``.
 
     Args:
         env: an environment of bioseq_gym without a budget.
@@ -78,8 +79,11 @@ class EvaluationBudget(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to do: the budget is spent or a value of 1, the optimum, was found."""
-        return self.remaining == 0 or max(self.ledger.best_value, self.initial_value) >= 1.0
+        """Whether there is nothing left to do: the budget is spent or a value of 1, the optimum, was found.
+
+        Repeats are free, so an agent that asks nothing new is never done: see that it changes something.
+        """
+        return self.remaining <= 0 or max(self.ledger.best_value, self.initial_value) >= 1.0
 
     @property
     def ledger(self) -> Ledger:

@@ -81,7 +81,7 @@ class EhrlichEnv(gymnasium.Env[NDArray[np.int64], NDArray[np.int64]]):
         self._oracle: Oracle | MeteredOracle = Oracle(resolved.function)
         self.initial_solution: NDArray[np.int64] = resolved.initial_solution
         self.initial_solution.setflags(write=False)
-        self.initial_value = float(resolved.function(self.initial_solution[None])[0])
+        self.initial_value = resolved.initial_value
         self.V, self.L = resolved.spec.V, resolved.spec.L
         self.horizon = 2 * self.L if horizon is None else _positive(horizon, "horizon")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:

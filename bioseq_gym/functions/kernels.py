@@ -7,6 +7,8 @@ instructions whatever the CPU. ``reference.py`` says the same in plain NumPy; th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,16 @@ from numpy.typing import NDArray
 LANES = 64
 
 
-@numba.njit(cache=True, nogil=True)
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    compiled: Callable[..., None]
+    try:
+        compiled = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # a read-only installation without a writable home: compiled anew in each process
+        compiled = numba.njit(nogil=True)(function)
+    return compiled
+
+
+@_compiled
 def score_batch(
     x: NDArray[np.uint8],  # (B, L) tokens in 0 .. V-1
     forbidden: NDArray[np.uint8],  # (V, V) 1 where token b must not follow token a

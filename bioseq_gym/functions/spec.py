@@ -195,6 +195,7 @@ def _array(
         raise InvalidSpec(f"{name} must be a non-empty {ndim}-dimensional array of {kind}") from None
     if array.ndim != ndim:
         raise InvalidSpec(f"{name} has shape {array.shape}; give {ndim} dimension(s)")
+    array[array == 0] = 0  # -0.0 is the same entry as 0.0, and must have its digest
     array.setflags(write=False)
     return array
 
@@ -244,6 +245,8 @@ def _check_motifs(spec: EhrlichSpec) -> None:
         raise InvalidSpec(f"motifs hold a token outside 0 .. {spec.V - 1}")
     if spec.k > 1 and spec.spacings.min() < 1:
         raise InvalidSpec("spacings hold a gap below 1; consecutive motif elements stand at least one position apart")
+    if spec.k > 1 and spec.spacings.max() >= spec.L:
+        raise InvalidSpec(f"a spacing of {spec.spacings.max()} does not fit in L={spec.L}; give smaller spacings")
     if not 1 <= spec.q <= spec.k or spec.k % spec.q:
         raise InvalidSpec(f"quantization q={spec.q} does not divide k={spec.k}; give one of {_divisors(spec.k)}")
     if not 0.0 <= spec.epistasis <= 4.0:  # r(h) = h (1 + e h (h - 1)) is negative at h = 1/2 for e > 4; NaN fails too
