@@ -1,0 +1,145 @@
+"""Runs that were cut and go on from their ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ledgers import FUNCTION, HEADER, RECORD, ROWS, budgeted, expected_repair, written
+from numpy.typing import NDArray
+
+from bioseq_gym import (
+    BudgetExhausted,
+    Ehrlich,
+    EvaluationBudget,
+    Ledger,
+)
+
+# Runs that go on
+
+BUDGET = 25
+
+
+def climber(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
+    """A deterministic agent that depends on the answers, repeats itself, and asks for too much; what it saw."""
+    rng = np.random.default_rng(seed)
+    parent, seen = env.initial_solution, []
+
+    def state() -> tuple[Any, ...]:
+        ledger = env.ledger
+        return env.remaining, env.done, ledger.asked, ledger.calls, ledger.repeats, ledger.position, ledger.best_value
+
+    while env.remaining:
+        children = np.repeat(parent[None], 4, axis=0)
+        children[np.arange(4), rng.integers(0, 8, 4)] = rng.integers(0, 6, 4)
+        try:
+            values, _ = env.evaluate(np.concatenate([parent[None], children, children[:1]]))
+        except BudgetExhausted as error:
+            seen.append((error.remaining, error.requested, *state()))
+            children = children[:1]
+            values, _ = env.evaluate(np.concatenate([children, parent[None]]))
+            values = values[[1, 0]]
+        best = int(values[: 1 + len(children)].argmax())
+        parent = parent if best == 0 else children[best - 1]
+        seen.append((values.tolist(), *state()))
+    return seen
+
+
+def walker(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
+    """A deterministic agent that steps."""
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    seen: list[tuple[Any, ...]] = []
+    while env.remaining:
+        observation, reward, terminated, truncated, info = env.step(rng.integers(0, [8, 6]))
+        seen.append((observation.tolist(), reward, info, env.remaining, env.ledger.asked, env.ledger.repeats))
+        if terminated or truncated:
+            env.reset()
+    return seen
+
+
+@pytest.mark.parametrize("agent", [climber, walker])
+def test_a_cut_run_goes_on_as_if_it_had_never_stopped(
+    tmp_path: Path, agent: Callable[..., list[tuple[Any, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = budgeted(tmp_path / "whole", BUDGET)
+    seen = agent(env)
+    env.close()
+    data = (tmp_path / "whole").read_bytes()
+    assert len(data) == HEADER + BUDGET * RECORD
+    scored: list[int] = []
+    call = Ehrlich.score
+
+    def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
+        scored.append(len(x))
+        values: NDArray[np.float64] = call(self, x)
+        return values
+
+    monkeypatch.setattr(Ehrlich, "score", counted)
+    for length in [*range(HEADER, len(data), 7), *range(HEADER, len(data) + 1, RECORD)]:
+        path = tmp_path / f"cut-{length}-{len(scored)}"
+        path.write_bytes(data[:length])
+        whole, torn = divmod(length - HEADER, RECORD)
+        with expected_repair(torn > 0):
+            env = budgeted(path, BUDGET)
+        scored.clear()
+        assert agent(env) == seen
+        env.close()
+        assert path.read_bytes() == data
+        assert sum(scored) == BUDGET - whole  # what the ledger holds is not scored again
+        path.unlink()
+
+
+def test_the_climber_is_refused_and_repeats_itself() -> None:
+    """Else the test above would hold less than it says."""
+    seen = climber(budgeted(budget=BUDGET))
+    assert sum(isinstance(entry[0], int) for entry in seen) >= 1
+    assert seen[-1][5] > 3
+
+
+@pytest.mark.parametrize("cut", [1, 5, BUDGET - 1, BUDGET])
+@pytest.mark.parametrize("agent", [climber, walker])
+def test_a_resumed_run_that_asks_something_else_stays_in_its_budget(
+    tmp_path: Path, agent: Callable[..., list[tuple[Any, ...]]], cut: int
+) -> None:
+    env = budgeted(tmp_path / "l", BUDGET)
+    agent(env, seed=0)
+    env.close()
+    data = (tmp_path / "l").read_bytes()[: HEADER + cut * RECORD]
+    (tmp_path / "l").write_bytes(data)
+    env = budgeted(tmp_path / "l", BUDGET)
+    with suppress(BudgetExhausted):
+        agent(env, seed=1)  # which ends: a spent budget does not look like one with evaluations left
+    assert (env.remaining, env.done) == (0, True)
+    env.close()
+    after = Ledger.read(tmp_path / "l")
+    assert len(after) == BUDGET
+    assert (tmp_path / "l").read_bytes().startswith(data)
+    assert (np.diff(after.asked_counts.astype(int)) > 0).all()
+    assert (np.diff(after.call_numbers.astype(int)) >= 0).all()
+
+
+def test_a_spent_ledger_refuses_what_it_does_not_hold(tmp_path: Path) -> None:
+    written(tmp_path / "l", ROWS[:4])
+    env = budgeted(tmp_path / "l", 4)
+    assert env.remaining == 4
+    with pytest.raises(BudgetExhausted) as refused:
+        env.evaluate(ROWS[7:9])
+    assert (refused.value.remaining, refused.value.requested, env.remaining, env.done) == (0, 2, 0, True)
+    assert (env.ledger.asked, env.ledger.calls, env.ledger.repeats) == (4, 1, 0)
+
+
+def test_best_value_does_not_run_ahead_of_a_replay(tmp_path: Path) -> None:
+    """Else a resumed agent that works until env.done would stop before it asked again what it had asked."""
+    optimum = FUNCTION.optimal_solution()[None]
+    written(tmp_path / "l", ROWS[1:4:2], optimum)
+    env = budgeted(tmp_path / "l")
+    assert (env.ledger.best_value, env.done) == (-np.inf, False)
+    env.evaluate(ROWS[1:4:2])
+    assert not env.done
+    env.evaluate(optimum)
+    assert (env.ledger.best_value, env.done) == (1.0, True)
