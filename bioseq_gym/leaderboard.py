@@ -14,73 +14,32 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bioseq_gym.budget import Ledger
+from bioseq_gym.budget.ledger import file_size
 from bioseq_gym.errors import InvalidLedger, InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
-from bioseq_gym.metrics import (
-    CHECKPOINTS,
-    distinct_share,
-    feasible_share,
-    median_and_quartiles,
-    regret_at,
-    regret_curve,
+from bioseq_gym.metrics import CHECKPOINTS, median_and_quartiles
+from bioseq_gym.runs import (
+    LEDGER,
+    MANIFEST,
+    Manifest,
+    Result,
+    Run,
+    invalid_fields,
+    outcome,
+    parse_manifest,
+    write_manifest,
 )
-from bioseq_gym.runs import LEDGER, MANIFEST, Manifest, Run, invalid_fields, outcome, parse_manifest, write_manifest
 from bioseq_gym.suite import Task, load_task
 
 SUBMISSIONS, TABLE = "submissions", "README.md"
 
 
-@dataclass(frozen=True)
-class Result:
-    """One verified run, as numbers.
-
-    Attributes:
-        task, agent, seed, budget: what was run.
-        config: the agent's settings, as canonical JSON.
-        regret: simple regret at each of ``CHECKPOINTS``; None where the budget did not reach it.
-        feasible, distinct: shares, see :mod:`bioseq_gym.metrics`.
-        evaluations: distinct sequences scored.
-        wall_s: seconds, as the run states them: the one number that no replay can check.
-    """
-
-    task: str
-    agent: str
-    config: str
-    seed: int
-    budget: int
-    regret: tuple[float | None, ...]
-    feasible: float
-    distinct: float
-    evaluations: int
-    wall_s: float
-
-    @classmethod
-    def of(cls, run: Run) -> Result:
-        """The numbers of a run, computed from its ledger."""
-        manifest, ledger = run.manifest, run.ledger
-        task = load_task(manifest["task"])
-        curve = regret_curve(ledger.values, task.initial_value)
-        return cls(
-            task=manifest["task"],
-            agent=manifest["agent"],
-            config=json.dumps(manifest["config"], sort_keys=True),
-            seed=manifest["seed"],
-            budget=manifest["budget"],
-            regret=tuple(regret_at(curve, n) if manifest["budget"] >= n else None for n in CHECKPOINTS),
-            feasible=feasible_share(ledger),
-            distinct=distinct_share(ledger),
-            evaluations=len(ledger),
-            wall_s=manifest["wall_s"],
-        )
-
-
 def verify(run: Run) -> None:
-    """Replay a run's ledger through its task and check all that its manifest states.
+    """Replay a run's ledger through its task and check what its manifest states of the outcome.
 
     Raises:
         InvalidSubmission: with every fault found.
@@ -199,11 +158,16 @@ def _label(run: Run) -> str:
     return json.dumps({key: run.manifest[key] for key in ("agent", "config", "budget", "seed")}, sort_keys=True)
 
 
+def _ledger_digest(run: Run) -> str:
+    return str(run.manifest["ledger_sha256"])
+
+
 def _refuse_twins(run: Run, others: Iterable[Run]) -> None:
+    """Refuse a run that repeats one of ``others``; all are verified, so the digests that they state are true."""
     for other in others:
         if other.manifest["task"] != run.manifest["task"]:
             continue
-        same_label, same_ledger = _label(other) == _label(run), other.ledger.to_bytes() == run.ledger.to_bytes()
+        same_label, same_ledger = (get(other) == get(run) for get in (_label, _ledger_digest))
         if same_ledger and not same_label:
             raise InvalidSubmission(f"{run.path} is refused: its ledger is that of {other.path} under another label")
         if same_label and not same_ledger:
@@ -245,8 +209,7 @@ def _read_submissions(board: str | os.PathLike[str]) -> list[Run]:
 def _read_submission(folder: Path) -> Run:
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-        L = load_task(manifest["task"]).spec.L
-        largest = 64 + manifest["budget"] * (L + 24)  # a ledger's header and records: no more is ever unpacked
+        largest = file_size(load_task(manifest["task"]).spec.L, manifest["budget"])  # no more is ever unpacked
         content = lzma.LZMADecompressor().decompress((folder / f"{LEDGER}.xz").read_bytes(), max_length=largest + 1)
         return Run(folder, manifest, Ledger.from_bytes(content, str(folder / LEDGER)))
     except (InvalidRun, InvalidLedger, UnknownName, InvalidSpec, OSError, lzma.LZMAError) as error:

@@ -9,29 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
-from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, regret_at, regret_curve
-from bioseq_gym.runs import Run
-from bioseq_gym.suite import load_task
+from bioseq_gym.metrics import CHECKPOINTS
+from bioseq_gym.runs import Result, Run
 
 HEADER = ("agent", "seed", *(f"regret @ {n // 1000}k" for n in CHECKPOINTS), "feasible", "distinct", "wall time")
 
 
 def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """A row of text for each run, under :data:`HEADER`; "-" where the budget ended before the checkpoint."""
-    rows = []
-    for run in runs:
-        curve = _curve(run)
-        rows.append(
-            (
-                run.manifest["agent"],
-                str(run.manifest["seed"]),
-                *(f"{regret_at(curve, n):.3f}" if n <= run.manifest["budget"] else "-" for n in CHECKPOINTS),
-                f"{100 * feasible_share(run.ledger):.0f} %",
-                f"{100 * distinct_share(run.ledger):.0f} %",
-                f"{run.manifest['wall_s']:.1f} s",
-            )
+    return [
+        (
+            result.agent,
+            str(result.seed),
+            *("-" if regret is None else f"{regret:.3f}" for regret in result.regret),
+            f"{100 * result.feasible:.0f} %",
+            f"{100 * result.distinct:.0f} %",
+            f"{result.wall_s:.1f} s",
         )
-    return rows
+        for result in map(Result.of, runs)
+    ]
 
 
 def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
@@ -59,7 +55,7 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
     for agent in sorted({run.manifest["agent"] for run in runs}):
         own = [run for run in runs if run.manifest["agent"] == agent]
         reach = min(*(run.manifest["budget"] for run in own), longest)
-        curves = np.array([_padded(_curve(run), reach) for run in own])
+        curves = np.array([_padded(run.curve, reach) for run in own])
         low, median, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
         label = agent if len(curves) == 1 else f"{agent} ({len(curves)} runs)"
         (line,) = axes.step(np.arange(reach + 1), median, where="post", label=label, lw=1.8)
@@ -75,7 +71,3 @@ def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
 def _padded(curve: np.ndarray, reach: int) -> np.ndarray:
     """The curve up to ``reach`` evaluations: a run that solved its task or stopped keeps its last regret."""
     return np.append(curve, np.full(max(0, reach + 1 - len(curve)), curve[-1]))[: reach + 1]
-
-
-def _curve(run: Run) -> np.ndarray:
-    return regret_curve(run.ledger.values, load_task(run.manifest["task"]).initial_value)

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
+from numpy.typing import NDArray
 
 from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import EvaluationBudget, Ledger
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidRun
-from bioseq_gym.metrics import CHECKPOINTS, feasible_share, regret_at, regret_curve
+from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, regret_at, regret_curve
 from bioseq_gym.suite import Task, load_task
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
@@ -47,6 +49,51 @@ class Run:
     path: Path
     manifest: Manifest
     ledger: Ledger
+
+    @property
+    def curve(self) -> NDArray[np.float64]:
+        """Simple regret after 0, 1, ... evaluations, see :func:`bioseq_gym.metrics.regret_curve`."""
+        return regret_curve(self.ledger.values, load_task(self.manifest["task"]).initial_value)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run, as the numbers of a table.
+
+    Attributes:
+        task, agent, seed, budget: what was run.
+        config: the agent's settings, as canonical JSON.
+        regret: simple regret at each of ``CHECKPOINTS``; None where the budget did not reach it.
+        feasible, distinct: shares, see :mod:`bioseq_gym.metrics`.
+        wall_s: seconds, as the run states them: the one number that no replay can check.
+    """
+
+    task: str
+    agent: str
+    config: str
+    seed: int
+    budget: int
+    regret: tuple[float | None, ...]
+    feasible: float
+    distinct: float
+    wall_s: float
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        """The numbers of a run, computed from its ledger."""
+        manifest, ledger = run.manifest, run.ledger
+        curve = run.curve
+        return cls(
+            task=manifest["task"],
+            agent=manifest["agent"],
+            config=json.dumps(manifest["config"], sort_keys=True),
+            seed=manifest["seed"],
+            budget=manifest["budget"],
+            regret=tuple(regret_at(curve, n) if manifest["budget"] >= n else None for n in CHECKPOINTS),
+            feasible=feasible_share(ledger),
+            distinct=distinct_share(ledger),
+            wall_s=manifest["wall_s"],
+        )
 
 
 def run_agent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -85,6 +85,11 @@ def load_task(name: str) -> Task:
     """
     if not isinstance(name, str):
         raise UnknownName(f"a task's name is a string, not {name!r}; see bioseq-gym tasks")
+    return _load(name)
+
+
+@lru_cache(maxsize=16)  # reading and checking a definition takes up to a second, and tasks don't change
+def _load(name: str) -> Task:
     if name in task_names():
         return Task(name, EhrlichSpec.from_json((_INSTANCES / f"{name}.json").read_text(encoding="utf-8")))
     if match := _GENERATED.fullmatch(name):

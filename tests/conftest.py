@@ -8,8 +8,13 @@ import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from bioseq_gym import Ehrlich
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -53,3 +58,18 @@ def run_installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _pip(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every batch that any Ehrlich function was called with."""
+    sizes: list[int] = []
+    call = Ehrlich.score
+
+    def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
+        sizes.append(len(x))
+        values: NDArray[np.float64] = call(self, x)
+        return values
+
+    monkeypatch.setattr(Ehrlich, "score", counted)
+    return sizes

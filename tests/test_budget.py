@@ -15,7 +15,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from bioseq_gym import (
     BudgetExhausted,
@@ -45,21 +44,6 @@ def core() -> gymnasium.Env[Any, Any]:
 
 def budgeted(budget: int = 100, ledger: Ledger | Path | None = None) -> EvaluationBudget:
     return EvaluationBudget(core(), budget, ledger)
-
-
-@pytest.fixture
-def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every batch that any Ehrlich function was called with."""
-    sizes: list[int] = []
-    call = Ehrlich.score
-
-    def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
-        sizes.append(len(x))
-        values: NDArray[np.float64] = call(self, x)
-        return values
-
-    monkeypatch.setattr(Ehrlich, "score", counted)
-    return sizes
 
 
 def state(env: EvaluationBudget) -> tuple[Any, ...]:

@@ -14,8 +14,8 @@ import pytest
 from bioseq_gym import InvalidSubmission, Ledger, load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.budget.ledger import _chain, record_dtype
-from bioseq_gym.leaderboard import HEADER, SUBMISSIONS, TABLE, Result, read_board, submit, table, verify, write_table
-from bioseq_gym.runs import LEDGER, MANIFEST, Run, parse_manifest, read_run, run_agent, write_manifest
+from bioseq_gym.leaderboard import HEADER, SUBMISSIONS, TABLE, read_board, submit, table, verify, write_table
+from bioseq_gym.runs import LEDGER, MANIFEST, Result, Run, parse_manifest, read_run, run_agent, write_manifest
 
 TASK = load_task("llome/ehr-V32-L32-c4-k4-q4")
 
@@ -217,7 +217,7 @@ def test_an_unfinished_copy_of_a_killed_submit_is_not_read(run: Run, tmp_path: P
 def result(
     agent: str = "a", seed: int = 0, regret: tuple[float | None, ...] = (0.9, 0.5, 0.1), **changes: Any
 ) -> Result:
-    fields = {"task": "t", "config": "{}", "budget": 10_000, "feasible": 0.5, "distinct": 1.0, "evaluations": 10_000}
+    fields = {"task": "t", "config": "{}", "budget": 10_000, "feasible": 0.5, "distinct": 1.0}
     return Result(**{**fields, "wall_s": 1.25, **changes}, agent=agent, seed=seed, regret=tuple(regret))  # type: ignore[arg-type]
 
 

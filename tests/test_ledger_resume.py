@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ledgers import FUNCTION, HEADER, RECORD, ROWS, budgeted, expected_repair, written
-from numpy.typing import NDArray
 
 from bioseq_gym import (
     BudgetExhausted,
-    Ehrlich,
     EvaluationBudget,
     Ledger,
 )
-
-# Runs that go on
 
 BUDGET = 25
 
@@ -64,22 +60,13 @@ def walker(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("agent", [climber, walker])
 def test_a_cut_run_goes_on_as_if_it_had_never_stopped(
-    tmp_path: Path, agent: Callable[..., list[tuple[Any, ...]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, agent: Callable[..., list[tuple[Any, ...]]], scored: list[int]
 ) -> None:
     env = budgeted(tmp_path / "whole", BUDGET)
     seen = agent(env)
     env.close()
     data = (tmp_path / "whole").read_bytes()
     assert len(data) == HEADER + BUDGET * RECORD
-    scored: list[int] = []
-    call = Ehrlich.score
-
-    def counted(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
-        scored.append(len(x))
-        values: NDArray[np.float64] = call(self, x)
-        return values
-
-    monkeypatch.setattr(Ehrlich, "score", counted)
     for length in [*range(HEADER, len(data), 7), *range(HEADER, len(data) + 1, RECORD)]:
         path = tmp_path / f"cut-{length}-{len(scored)}"
         path.write_bytes(data[:length])

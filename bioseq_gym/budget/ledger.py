@@ -31,6 +31,11 @@ _VALUE = struct.Struct("<d")
 _FSYNC_SECONDS = 1.0
 
 
+def file_size(L: int, records: int) -> int:
+    """Bytes of the file of a ledger with so many records over sequences of L tokens."""
+    return _HEADER.size + records * record_dtype(L).itemsize
+
+
 def record_dtype(L: int) -> np.dtype[np.void]:
     """The packed dtype of one record of a ledger over sequences of L tokens."""
     return np.dtype([("tokens", "u1", (L,)), ("value", "<f8"), ("asked", "<u8"), ("call", "<u4"), ("check", "<u4")])
