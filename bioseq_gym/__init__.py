@@ -3,7 +3,7 @@
 Importing it registers the Gymnasium environments, so that ``gymnasium.make("Ehrlich-v0", L=128)`` works.
 """
 
-from bioseq_gym.budget import EvaluationBudget, Ledger
+from bioseq_gym.budget import EvaluationBudget, Ledger, VectorEvaluationBudget
 from bioseq_gym.envs import register_environments
 from bioseq_gym.errors import (
     BioseqGymError,
@@ -42,6 +42,7 @@ __all__ = [
     "MissingDependency",
     "Task",
     "UnknownName",
+    "VectorEvaluationBudget",
     "load_task",
     "task_names",
 ]

@@ -1,6 +1,6 @@
 """The ledger (what was asked and answered) and the budget that all agents share."""
 
 from bioseq_gym.budget.ledger import Ledger
-from bioseq_gym.budget.wrapper import EvaluationBudget
+from bioseq_gym.budget.wrapper import EvaluationBudget, VectorEvaluationBudget
 
-__all__ = ["EvaluationBudget", "Ledger"]
+__all__ = ["EvaluationBudget", "Ledger", "VectorEvaluationBudget"]

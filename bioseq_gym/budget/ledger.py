@@ -1,10 +1,14 @@
 """The ledger: what was asked and what was answered, on disk before anyone sees the answer.
 
 File format, little-endian. A header of 64 bytes: ``BSGLEDG1``, V (u32), L (u32), the function's SHA-256 (32 bytes),
-12 zero bytes, CRC-32 of those 60 bytes. Then one record of L + 24 bytes for each distinct sequence, in the order asked:
-the tokens (L bytes), the value (f64), how many rows had been asked up to and with this one (u64; more than its index
-where repeats came between), the call it came in (u32), and a CRC-32 (u32) of the record that goes on from the CRC of
-the one before, so that a record altered, moved or removed breaks the chain.
+1 where repeats are charged or else 0 (u8), 11 zero bytes, CRC-32 of those 60 bytes. Then one record of L + 24 bytes for
+each distinct sequence, in the order asked: the tokens (L bytes), the value (f64), how many rows had been asked up to
+and with this one (u64; more than its index where repeats came between), the call it came in (u32), and a CRC-32 (u32)
+of the record that goes on from the CRC of the one before, so that a record altered, moved or removed breaks the chain.
+
+A function with noise has another answer each time, so its ledger charges repeats: one record for each row, as if all
+were distinct. A resumed run is answered from the records, place by place, as long as each batch asks what they hold;
+the first batch that differs, and all after it, is new.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from numpy.typing import NDArray
 from bioseq_gym.errors import InvalidBudget, InvalidLedger, LedgerRepaired
 
 _MAGIC = b"BSGLEDG1"
-_HEADER = struct.Struct("<8sII32s12xI")
+_HEADER = struct.Struct("<8sII32sB11xI")
 _REST = struct.Struct("<dQI")  # of a record, after the tokens and before the checksum
 _VALUE = struct.Struct("<d")
 _FSYNC_SECONDS = 1.0
@@ -50,13 +54,23 @@ class Ledger:
         L: sequence length.
         path: the file. One that exists is opened: a half-written last record, which a killed process may leave, is
             dropped with a :class:`LedgerRepaired` warning, and the run can go on, see :attr:`position`.
+        repeats_charged: whether a row asked again is a new one, as for a function with noise.
 
     Raises:
-        InvalidLedger: the file is damaged, belongs to another function, or is open in another process.
+        InvalidLedger: the file is damaged, belongs to another function, with noise or without, or is open in another
+            process.
     """
 
-    def __init__(self, digest: str, V: int, L: int, path: str | os.PathLike[str] | None = None) -> None:
-        self.digest, self.V, self.L = digest, V, L
+    def __init__(
+        self,
+        digest: str,
+        V: int,
+        L: int,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        repeats_charged: bool = False,
+    ) -> None:
+        self.digest, self.V, self.L, self.repeats_charged = digest, V, L, repeats_charged
         self.path = None if path is None else Path(path)
         self.asked = 0
         """Rows that were asked in this process, repeats included."""
@@ -67,8 +81,8 @@ class Ledger:
         that was resumed and is still re-asking what the ledger holds."""
         self.best_value = -math.inf
         """The largest value that was answered in this process."""
-        self._index: dict[bytes, int] = {}
-        self._data = bytearray(_header(digest, V, L))  # up to self._size, the content of the file
+        self._index: dict[bytes, int] = {}  # where repeats are charged, a key is a row and its place: all are distinct
+        self._data = bytearray(_header(digest, V, L, repeats_charged))  # up to self._size, the content of the file
         self._record_size = record_dtype(L).itemsize
         self._known = 0  # records at the last write: there are never fewer
         self._file: int | None = None
@@ -92,8 +106,8 @@ class Ledger:
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "ledger") -> Ledger:
         """The ledger in ``data``, the content of a file, called ``name`` in errors. Raises as :meth:`read` does."""
-        digest, V, L = _parse_header(data, name)
-        ledger = cls(digest, V, L)
+        digest, V, L, repeats_charged = _parse_header(data, name)
+        ledger = cls(digest, V, L, repeats_charged=repeats_charged)
         whole = ledger._load(data, name)
         if whole != len(data):
             raise InvalidLedger(f"{name} ends in a half-written record after {len(ledger)} whole ones; resume the run")
@@ -196,6 +210,20 @@ class Ledger:
         self.position = position
         return np.array(answers)
 
+    def _placed(self, rows: list[bytes]) -> list[bytes]:
+        """The keys of ``rows`` where repeats are charged: each with the place of its record, if it is asked next."""
+        return [row + place.to_bytes(8, "little") for place, row in enumerate(rows, self.position)]
+
+    def _asks_again(self, rows: list[bytes]) -> bool:
+        """Whether ``rows`` are what the ledger holds next, as far as it goes. For repeats that are charged."""
+        return all(key in self._index for key in self._placed(rows[: len(self) - self.position]))
+
+    def _answer_in_order(self, rows: list[bytes], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Answer rows that :meth:`_asks_again`; ``values`` (B,) are of all rows, and those held already don't count."""
+        keys = self._placed(rows)
+        new = self._new_rows(keys)
+        return self._answer(keys, new, values[list(new.values())])
+
     def _goes_on_from_replay(self, rows: list[bytes], new: dict[bytes, int]) -> bool:
         """Whether the batch re-asks, in order, all that is left to replay before its first new row.
 
@@ -221,7 +249,7 @@ class Ledger:
         self._known = len(self)
         old, size, check, records = len(self), self._size, self._check, bytearray()
         for (row, i), value in zip(new.items(), values.tolist(), strict=True):
-            content = row + _REST.pack(value, self.asked + i + 1, self.calls + 1)
+            content = row[: self.L] + _REST.pack(value, self.asked + i + 1, self.calls + 1)
             check = zlib.crc32(content, check)
             records += content + check.to_bytes(4, "little")
         if self.path is not None:
@@ -269,12 +297,14 @@ class Ledger:
             os.ftruncate(self._file, 0)
             self._write(self._data, 0)
             return
-        digest, V, L = _parse_header(data, str(path))
+        digest, V, L, repeats_charged = _parse_header(data, str(path))
         if (digest, V, L) != (self.digest, self.V, self.L):
             raise InvalidLedger(
                 f"the ledger {path} is of another function: V={V}, L={L}, digest {digest[:12]} and not "
                 f"{self.digest[:12]}; use a new file"
             )
+        if repeats_charged != self.repeats_charged:
+            raise wrong_kind(f"the ledger {path}", repeats_charged)
         whole = self._load(data, str(path))
         if whole != len(data):
             os.ftruncate(self._file, whole)
@@ -300,25 +330,32 @@ class Ledger:
         if (records["tokens"] >= self.V).any():
             raise InvalidLedger(f"{name} holds a token outside 0 .. {self.V - 1}; it was not written by this library")
         raw = records["tokens"].tobytes()
-        self._index = {raw[i * self.L : (i + 1) * self.L]: i for i in range(len(records))}
+        rows = [raw[i : i + self.L] for i in range(0, len(raw), self.L)]
+        self._index = {key: i for i, key in enumerate(self._placed(rows) if self.repeats_charged else rows)}
         if len(self._index) != len(records):
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
         self._data = bytearray(data[: self._size])
         return self._size
 
 
-def _header(digest: str, V: int, L: int) -> bytes:
-    front = _HEADER.pack(_MAGIC, V, L, bytes.fromhex(digest), 0)[:-4]
+def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:
+    """The error for a ledger of a noisy function where one without noise is needed, or the other way round."""
+    kind, other = ("with", "without") if repeats_charged else ("without", "with")
+    return InvalidLedger(f"{ledger} is of a function {kind} noise, not {other}; use a new one, or the same noise_std")
+
+
+def _header(digest: str, V: int, L: int, repeats_charged: bool) -> bytes:
+    front = _HEADER.pack(_MAGIC, V, L, bytes.fromhex(digest), repeats_charged, 0)[:-4]
     return front + zlib.crc32(front).to_bytes(4, "little")
 
 
-def _parse_header(data: bytes, name: str) -> tuple[str, int, int]:
+def _parse_header(data: bytes, name: str) -> tuple[str, int, int, bool]:
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise InvalidLedger(f"{name} is not a ledger of bioseq_gym; give the ledger.bin of a run")
-    _, V, L, digest, check = _HEADER.unpack_from(data)
-    if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1:
+    _, V, L, digest, repeats_charged, check = _HEADER.unpack_from(data)
+    if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
         raise InvalidLedger(f"{name} is damaged: its header fails its checksum. Restore the file, or start again")
-    return digest.hex(), V, L
+    return digest.hex(), V, L, bool(repeats_charged)
 
 
 def _chain(data: bytes, size: int, check: int) -> list[int]:

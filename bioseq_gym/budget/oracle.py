@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bioseq_gym.budget.ledger import Ledger
+from bioseq_gym.budget.ledger import Ledger, wrong_kind
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget
 from bioseq_gym.functions import Ehrlich
 from bioseq_gym.functions.ehrlich import MotifMatch, check_sequences
 
+Values = NDArray[np.float64]
+Draw = Callable[[int], "Values | None"]
+
 
 class Oracle:
-    """A function without a budget: every call is scored, nothing is kept."""
+    """A function without a budget: every call is scored, nothing is kept. ``noisy`` says whether noise will come."""
 
-    def __init__(self, function: Ehrlich) -> None:
+    def __init__(self, function: Ehrlich, noisy: bool = False) -> None:
         self._function = function
+        self._noisy = noisy
 
-    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
-        """Values (B,) of the sequences ``x`` (B, L), -inf where infeasible."""
-        return self._function(x)
+    def ask(self, tokens: NDArray[np.uint8], noise: Values | None) -> tuple[Values, Values]:
+        """Values (B,), -inf where infeasible: as observed, with ``noise`` (B,) if there is any; and as they are.
+
+        ``tokens`` (B, L) are read-only, C-contiguous and in 0 .. V-1: they are not checked.
+        """
+        exact = self._function.score(tokens)
+        return (exact if noise is None else exact + noise), exact
 
     def best_matches(self, x: NDArray[np.integer]) -> list[MotifMatch] | None:
         """Where the motifs match ``x`` (L,) best, for rendering."""
@@ -37,8 +46,10 @@ class Oracle:
         if isinstance(ledger, Ledger):
             if (ledger.digest, ledger.V, ledger.L) != (spec.digest, spec.V, spec.L):
                 raise InvalidBudget(f"the ledger is of the function {ledger.digest[:12]}, not {spec.digest[:12]}")
+            if ledger.repeats_charged != self._noisy:
+                raise wrong_kind("the ledger", ledger.repeats_charged)
             return MeteredOracle(self._function, max_evaluations, ledger)
-        opened = Ledger(spec.digest, spec.V, spec.L, ledger)
+        opened = Ledger(spec.digest, spec.V, spec.L, ledger, repeats_charged=self._noisy)
         try:
             return MeteredOracle(self._function, max_evaluations, opened)
         except InvalidBudget:
@@ -75,23 +86,32 @@ class MeteredOracle:
         """What was asked and answered so far."""
         return self._ledger
 
-    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
-        """Values (B,) of ``x`` (B, L): new rows are scored, charged and recorded, known ones answered free.
+    def evaluate(self, x: ArrayLike, draw: Draw) -> Values:
+        """Values (B,) of ``x`` (B, L), as observed; ``draw`` gives the noise of so many rows.
+
+        New rows are scored, charged and recorded, known ones answered free; with noise, all are new.
 
         Raises:
             InvalidSequence: see :meth:`Ehrlich.__call__`.
             BudgetExhausted: the new rows do not fit; nothing was scored or charged.
         """
+        tokens = check_sequences(x, self._ledger.V, self._ledger.L)
+        return self.ask(tokens, draw(len(tokens)))[0]
+
+    def ask(self, tokens: NDArray[np.uint8], noise: Values | None) -> tuple[Values, Values]:
+        """See :meth:`Oracle.ask`; charges and raises as :meth:`evaluate` does."""
         ledger = self._ledger
-        tokens = check_sequences(x, ledger.V, ledger.L)
         if os.getpid() != self._process:
             raise InvalidBudget("the environment belongs to another process; make one in this process")
         raw = tokens.tobytes()  # a copy: what is scored is what is recorded, whatever the caller does to x meanwhile
         rows = [raw[i : i + ledger.L] for i in range(0, len(raw), ledger.L)]
         with self._lock:
-            return self._answer(rows)
+            if noise is not None:
+                return self._answer_noisy(rows, np.frombuffer(raw, np.uint8).reshape(-1, ledger.L), noise)
+            values = self._answer(rows)
+            return values, values
 
-    def _answer(self, rows: list[bytes]) -> NDArray[np.float64]:
+    def _answer(self, rows: list[bytes]) -> Values:
         ledger = self._ledger
         new = ledger._new_rows(rows)
         if len(new) > self._max_evaluations - len(ledger):
@@ -103,6 +123,16 @@ class MeteredOracle:
         tokens = np.frombuffer(b"".join(new), np.uint8).reshape(-1, ledger.L)
         values = _FUNCTIONS[self].score(tokens) if new else np.empty(0)
         return ledger._answer(rows, new, values)
+
+    def _answer_noisy(self, rows: list[bytes], tokens: NDArray[np.uint8], noise: Values) -> tuple[Values, Values]:
+        """Every row is new. A resumed run is answered what it was before as long as it asks what it did before."""
+        ledger = self._ledger
+        if len(rows) <= self.remaining and not ledger._asks_again(rows):
+            ledger._leave_replay()
+        if len(rows) > self.remaining:
+            raise BudgetExhausted(self.remaining, len(rows))
+        exact = _FUNCTIONS[self].score(tokens)
+        return ledger._answer_in_order(rows, exact + noise), exact
 
     def best_matches(self, _: NDArray[np.integer]) -> None:
         """None: under a budget the motifs are not shown."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import gymnasium
 
+_ENVIRONMENTS = {
+    "Ehrlich-v0": ("ehrlich:EhrlichEnv", "vector:EhrlichVectorEnv"),
+    "EhrlichBuild-v0": ("build:EhrlichBuildEnv", "vector:EhrlichBuildVectorEnv"),
+    "EhrlichPropose-v0": ("propose:EhrlichProposeEnv", "vector:EhrlichProposeVectorEnv"),
+}
+
 
 def register_environments() -> None:
     """Register every environment of bioseq_gym with Gymnasium."""
-    gymnasium.register(id="Ehrlich-v0", entry_point="bioseq_gym.envs.ehrlich:EhrlichEnv")
+    for name, (single, vector) in _ENVIRONMENTS.items():
+        gymnasium.register(
+            id=name, entry_point=f"bioseq_gym.envs.{single}", vector_entry_point=f"bioseq_gym.envs.{vector}"
+        )

@@ -10,16 +10,16 @@ from bioseq_gym.functions.ehrlich import MotifMatch
 _TOKENS_PER_LINE = 20
 
 
-def render_text(tokens: NDArray[np.integer], value: float, steps: int, matches: list[MotifMatch] | None) -> str:
+def render_text(tokens: NDArray[np.integer], value: float | None, steps: int, matches: list[MotifMatch] | None) -> str:
     """The sequence in lines of 20 tokens; below each token, a letter for the motif whose element it supplies.
 
     Args:
-        tokens: (L,).
-        value: f of the sequence.
+        tokens: (n,) the sequence, or what there is of it.
+        value: f of the sequence, or None where it is not known yet.
         steps: steps taken in this episode.
         matches: the best match of each motif, or None where motifs are hidden.
     """
-    lines = [f"step {steps}  value {value:.4f}"]
+    lines = [f"step {steps}" + ("" if value is None else f"  value {value:.4f}")]
     marks = [""] * len(tokens)
     for i, match in enumerate(matches or []):
         letter = _letter(i)
@@ -33,7 +33,7 @@ def render_text(tokens: NDArray[np.integer], value: float, steps: int, matches: 
         lines.append(
             f"motif {letter}: {match.found.sum()}/{len(match.found)} of {elements} at {match.positions[0]} + ({gaps})"
         )
-    width = max(4, *(len(mark) + 1 for mark in marks))
+    width = max([4, *(len(mark) + 1 for mark in marks)])
     for start in range(0, len(tokens), _TOKENS_PER_LINE):
         part = slice(start, start + _TOKENS_PER_LINE)
         lines.append(f"{start:5d} |" + "".join(f"{token:{width}d}" for token in tokens[part]))

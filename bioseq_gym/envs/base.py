@@ -1,0 +1,162 @@
+"""What the three environments have in common, single and vectorised: arguments, oracle, dynamics, noise, pictures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bioseq_gym.budget.oracle import MeteredOracle, Oracle
+from bioseq_gym.envs.dynamics import Dynamics
+from bioseq_gym.envs.rendering import render_text
+from bioseq_gym.errors import BudgetExhausted, InvalidSpec
+from bioseq_gym.suite import Task, generated_task, load_task
+
+PAPER_DEFAULTS = {"V": 32, "L": 32, "c": 4, "k": 4}
+RENDER_MODES = ["ansi"]
+
+_NO_VALUES = np.empty(0)
+
+
+class Episodes:
+    """N episodes over one function.
+
+    Args:
+        count: N.
+        task: a name for :func:`bioseq_gym.load_task`, or None.
+        noise_std: standard deviation of the noise on observed values.
+        reveal_constraints: whether infos say which actions are feasible.
+        render_mode: None or one of RENDER_MODES.
+        own: ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``, and what the dynamics take.
+
+    Raises:
+        InvalidSpec: an argument is out of range.
+        UnknownName: there is no such task.
+    """
+
+    dynamics_class: ClassVar[type[Dynamics]]
+
+    def __init__(
+        self,
+        count: int,
+        task: str | None = None,
+        *,
+        noise_std: float = 0.0,
+        reveal_constraints: bool = False,
+        render_mode: str | None = None,
+        **own: Any,
+    ) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise InvalidSpec(f"render_mode is {render_mode!r}; give None or one of {RENDER_MODES}")
+        if not isinstance(reveal_constraints, bool):
+            raise InvalidSpec(f"reveal_constraints is {reveal_constraints!r}; give True or False")
+        self.render_mode = render_mode
+        self.reveal_constraints = reveal_constraints
+        self.noise_std = _checked_noise(noise_std)
+        numbers = {name: own.pop(name, None) for name in ("V", "L", "c", "k", "q", "epistasis", "seed")}
+        resolved = resolve_task(task, {name: value for name, value in numbers.items() if value is not None})
+        self._oracle: Oracle | MeteredOracle = Oracle(resolved.function, noisy=self.noise_std > 0.0)
+        self.initial_solution: NDArray[np.int64] = resolved.initial_solution
+        self.initial_solution.setflags(write=False)
+        self.initial_value = resolved.initial_value
+        self.V, self.L = resolved.spec.V, resolved.spec.L
+        allowed = (resolved.spec.transition_matrix > 0.0).astype(np.int8) if reveal_constraints else None
+        self._dynamics = self.dynamics_class(count, self.initial_solution, self.initial_value, self.V, allowed, **own)
+        self.horizon = self._dynamics.horizon
+
+    @abstractmethod
+    def draw_noise(self, rows: NDArray[np.intp] | None, count: int) -> NDArray[np.float64] | None:
+        """Noise (count,) for the episodes ``rows``, all where it is None; None where values have no noise."""
+
+    def draw_noise_of_first(self, count: int) -> NDArray[np.float64] | None:
+        """Noise (count,) from the generator of the first episode: for a batch that no episode asks."""
+        return self.draw_noise(np.zeros(count, np.intp), count)
+
+    def _advance(self, actions: NDArray[np.int64]) -> bool:
+        """Take one step of every episode; False, and every episode is truncated, if the budget has not enough left."""
+        dynamics = self._dynamics
+        candidates, rows = dynamics.candidates(actions)
+        observed = exact = _NO_VALUES
+        if len(candidates):
+            try:
+                observed, exact = self._oracle.ask(candidates, self.draw_noise(rows, len(candidates)))
+            except BudgetExhausted:
+                dynamics.exhaust()
+                return False
+        dynamics.settle(actions, observed, exact)
+        return True
+
+    def _frame(self, i: int) -> str:
+        """A picture of episode ``i``."""
+        episode, tokens = self._dynamics.episodes[i], self._dynamics.tokens[i].astype(np.int64)
+        known = self._dynamics.always_valued or bool(episode["terminated"])
+        value = float(episode["value"]) if known else None
+        return render_text(tokens[tokens < self.V], value, int(episode["steps"]), self._oracle.best_matches(tokens))
+
+
+class SequenceEnv(Episodes, gymnasium.Env[NDArray[np.int64], Any]):
+    """One episode: the base of the single environments."""
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 4}
+
+    def __init__(self, task: str | None = None, **arguments: Any) -> None:
+        super().__init__(1, task, **arguments)
+        self.action_space = self._dynamics.action_space
+        self.observation_space = self._dynamics.observation_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Start an episode; free of charge. Only ``seed`` seeds the noise; ``options`` are not used."""
+        gymnasium.Env.reset(self, seed=seed)
+        self._dynamics.reset(_THE_ONE)
+        info = {"value": self.initial_value, "feasible": True} if self._dynamics.always_valued else {}
+        return self._dynamics.observations()[0], self._with_masks(info)
+
+    def step(self, action: ArrayLike) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+        """Take ``action``. Raises InvalidSequence for one that is not in the action space."""
+        dynamics = self._dynamics
+        funded = self._advance(dynamics.checked(action, ()))
+        value, _, reward, _, feasible, terminated, truncated = dynamics.first()
+        info = {"value": value, "feasible": feasible} if dynamics.always_valued or terminated else {}
+        if not funded:
+            info["budget_exhausted"] = True
+        return dynamics.observations()[0], reward, terminated, truncated, self._with_masks(info)
+
+    def render(self) -> Any:
+        """A picture of the state as ``render_mode`` says; motifs are in it unless a budget is in force."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without a render_mode; make the env with render_mode='ansi'")
+            return None
+        return self._frame(0)
+
+    def draw_noise(self, rows: NDArray[np.intp] | None, count: int) -> NDArray[np.float64] | None:
+        """See :class:`Episodes`."""
+        return self.noise_std * self.np_random.standard_normal(count) if self.noise_std else None
+
+    def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
+        if self.reveal_constraints:
+            info |= {name: mask[0] for name, mask in self._dynamics.masks().items()}
+        return info
+
+
+_THE_ONE = np.ones(1, np.bool_)
+
+
+def resolve_task(task: str | None, numbers: dict[str, Any]) -> Task:
+    """The named task, or the generated one of ``numbers`` and the paper's defaults."""
+    if task is None:
+        return generated_task(**{**PAPER_DEFAULTS, **numbers})
+    if numbers:
+        raise InvalidSpec(f"give task={task!r} or {', '.join(numbers)}, not both: the task fixes them")
+    return load_task(task)
+
+
+def _checked_noise(noise_std: float) -> float:
+    real = isinstance(noise_std, (int, float, np.integer, np.floating)) and not isinstance(noise_std, bool)
+    if not (real and 0.0 <= noise_std < np.inf):
+        raise InvalidSpec(f"noise_std is {noise_std!r}; give a finite number of at least 0")
+    return float(noise_std)

@@ -1,0 +1,51 @@
+"""``EhrlichPropose-v0``: propose a whole sequence."""
+
+from __future__ import annotations
+
+from bioseq_gym.envs.base import SequenceEnv
+from bioseq_gym.envs.dynamics import ProposeDynamics
+
+
+class EhrlichProposeEnv(SequenceEnv):
+    """Propose a whole sequence and be paid its value: a bandit, for black-box optimizers.
+
+    ## Description
+    Each episode is one step. The value f(x) of the proposed sequence is a product over c hidden motifs of how much of
+    each motif x holds, 0 <= f <= 1, and a hidden transition matrix forbids some neighbours (Stanton et al., arXiv
+    2407.00236).
+
+    ## Action Space
+    ``MultiDiscrete([V] * L)``: a sequence.
+
+    ## Observation Space
+    ``MultiDiscrete([V] * L)``: a sequence, int64: the initial solution after a reset, the proposed one after a step.
+
+    ## Rewards
+    f(x); an infeasible sequence earns 0.
+
+    ## Starting State
+    The task's initial solution, always the same.
+
+    ## Episode End
+    Terminated after one step. Truncated instead when an :class:`EvaluationBudget` around the environment has nothing
+    left for a sequence that is new; the observation then stays as it was.
+
+    ## Information
+    ``value``: f of the sequence observed, float, -inf if infeasible. ``feasible``: whether it is, bool.
+    ``budget_exhausted``: True, only when that ended the episode.
+    With ``reveal_constraints``, ``feasible_successors``: (V, V) int8, 1 where the second token may follow the first.
+
+    ## Arguments
+    ``task``, or ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``; ``noise_std``, ``reveal_constraints``
+    and ``render_mode``: as in :class:`~bioseq_gym.envs.ehrlich.EhrlichEnv`.
+
+    ```python
+    >>> env = gymnasium.make("EhrlichPropose-v0", task="llome/ehr-V32-L32-c4-k4-q4")
+    >>> envs = gymnasium.make_vec("EhrlichPropose-v0", num_envs=1000)
+    ```
+
+    ## Version History
+    * v0: first version.
+    """
+
+    dynamics_class = ProposeDynamics
