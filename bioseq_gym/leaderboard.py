@@ -229,6 +229,8 @@ def _faults(manifest: Manifest, ledger: Ledger) -> list[str]:
         return [f"the task's name is {task.name}, not {manifest['task']}"]
     if manifest["digest"] != task.digest:
         return [f"it was run on another function than {task.name} (digest {manifest['digest'][:12]})"]
+    if ledger.repeats_charged:
+        return ["its ledger is of a function with noise, whose values no replay gives; run it without noise"]
     if (ledger.digest, ledger.V, ledger.L) != (task.digest, task.spec.V, task.spec.L):
         return [f"its ledger is of another function (digest {ledger.digest[:12]})"]
     return _replay_faults(manifest, ledger, task)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import EvaluationBudget, Ledger
-from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidRun
+from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, regret_at, regret_curve
 from bioseq_gym.suite import Task, load_task
 
@@ -177,10 +177,13 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         InvalidRun: there is no such directory, or its manifest is missing, is no JSON or was edited.
-        InvalidLedger: its ledger is missing, damaged or cut.
+        InvalidLedger: its ledger is missing, damaged, cut, or of a function with noise.
     """
     manifest = _read_manifest(Path(path))
-    return Run(Path(path), manifest, Ledger.read(Path(path) / LEDGER))
+    ledger = Ledger.read(Path(path) / LEDGER)
+    if ledger.repeats_charged:
+        raise InvalidLedger(f"the ledger in {path} is of a function with noise, and a run is without; make it anew")
+    return Run(Path(path), manifest, ledger)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

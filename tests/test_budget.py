@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import gc
 import os
 import pickle
-import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from reach import secrets_in
 
 from bioseq_gym import (
     BudgetExhausted,
@@ -341,65 +340,23 @@ def test_errors_survive_pickling() -> None:
 # What can't be reached
 
 
-def reachable(root: object) -> list[object]:
-    """All objects that attributes, items, closures and array bases lead to from ``root``: no modules, no classes."""
-    seen: dict[int, object] = {}
-    queue = [root]
-    while queue:
-        item = queue.pop()
-        if id(item) in seen or isinstance(item, (type, types.ModuleType, types.CodeType, types.FrameType)):
-            continue
-        seen[id(item)] = item
-        if isinstance(item, types.FunctionType):  # not its globals
-            queue += [item.__closure__, item.__defaults__, item.__kwdefaults__, item.__dict__]
-        else:
-            queue += gc.get_referents(item)
-        queue += [getattr(item, name, None) for name in ("__dict__", "__self__", "__func__", "base")]
-    return list(seen.values())
-
-
-def secrets_in(env: gymnasium.Env[Any, Any]) -> set[str]:
-    hidden = {
-        "motifs": SPEC.motifs,
-        "offsets": SPEC.offsets,
-        "spacings": SPEC.spacings,
-        "matrix": SPEC.transition_matrix,
-        "allowed": SPEC.transition_matrix > 0,
-        "forbidden": SPEC.transition_matrix <= 0,
-        "optimum": FUNCTION.optimal_solution(),
-    }
-    found = set()
-    for item in reachable(env):
-        if isinstance(item, (Ehrlich, EhrlichSpec)):
-            found.add(type(item).__name__)
-        elif isinstance(item, gymnasium.envs.registration.EnvSpec) and item.kwargs:
-            found.add("EnvSpec")
-        elif isinstance(item, str) and SPEC.to_json()[:40] in item:
-            found.add("json")
-        elif isinstance(item, np.ndarray):
-            found |= {name for name, value in hidden.items() if np.array_equal(item, value)}
-        elif isinstance(item, list):
-            found |= {name for name, value in hidden.items() if item == value.tolist()}
-    return found
-
-
 def test_without_a_budget_everything_can_be_reached() -> None:
     """So that the next test can fail."""
     found = {"Ehrlich", "EhrlichSpec", "EnvSpec", "motifs", "offsets", "spacings", "matrix", "forbidden"}
-    assert secrets_in(core()) == found
+    assert secrets_in(core(), SPEC) == found
 
 
 def test_under_a_budget_nothing_of_the_function_can_be_reached(tmp_path: Path) -> None:
     env = budgeted(50, tmp_path / "l")
-    assert secrets_in(env) == set()
+    assert secrets_in(env, SPEC) == set()
     env.reset(seed=0)
     env.evaluate(ROWS[VALUES < 1][:10])
     env.step((0, 1))
     with pytest.raises(BudgetExhausted) as refused:
         env.evaluate(np.random.default_rng(0).integers(0, 8, (100, 12)))
     assert refused.value.remaining < 50
-    assert secrets_in(env) == set()
-    assert secrets_in(env.unwrapped) == set()
+    assert secrets_in(env, SPEC) == set()
+    assert secrets_in(env.unwrapped, SPEC) == set()
     assert (env.spec, env.env.spec, env.unwrapped.spec) == (None, None, None)
 
 

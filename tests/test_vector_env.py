@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from bioseq_gym import InvalidSequence, InvalidSpec
 
 IDS = ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"]
 every = pytest.mark.parametrize("id", IDS)
@@ -87,3 +92,148 @@ def test_the_case_above_sees_every_kind_of_step() -> None:
     assert np.any([truncated for *_, truncated, _ in steps])
     assert (ended.any(axis=1) & ~ended.all(axis=1)).any()
     assert {bool(f) for *_, infos in steps for f in infos["feasible"]} == {True, False}
+
+
+@every
+def test_make_vec_gives_the_native_environment(id: str) -> None:
+    env = native(id)
+    assert type(env).__module__ == "bioseq_gym.envs.vector"
+    assert (env.num_envs, env.metadata["autoreset_mode"]) == (N, AutoresetMode.SAME_STEP)
+    single = gymnasium.make(id, **sized(id, {}))
+    assert (env.single_action_space, env.single_observation_space) == (single.action_space, single.observation_space)
+    observations, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observations)
+    env.action_space.seed(0)
+    observations, rewards, *flags, _ = env.step(env.action_space.sample())
+    assert env.observation_space.contains(observations)
+    assert (rewards.dtype, rewards.shape) == (np.float64, (N,))
+    assert [(flag.dtype, flag.shape) for flag in flags] == [(np.bool_, (N,))] * 2
+    env.close()
+
+
+@every
+def test_what_a_vector_gives_out_is_a_copy(id: str) -> None:
+    env, spoilt = native(id, reveal_constraints=True), native(id, reveal_constraints=True)
+    env.reset(seed=0)
+    for array in arrays(spoilt.reset(seed=0)):
+        array[:] = 1
+    env.action_space.seed(0)
+    for _ in range(20):
+        actions = env.action_space.sample()
+        expected, given = env.step(actions), spoilt.step(actions.copy())
+        assert_same(list_of(given), list_of(expected), "step")
+        for array in arrays(given):
+            array[:] = 1
+
+
+def arrays(item: Any) -> list[Any]:
+    if isinstance(item, np.ndarray):
+        return [item]
+    return [array for part in (item.values() if isinstance(item, dict) else item) for array in arrays(part)]
+
+
+@every
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])
+def test_a_copy_goes_on_alike(id: str, copied: Callable[[Any], Any]) -> None:
+    env = native(id, noise_std=0.1)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(30)]
+    for action in actions[:10]:
+        env.step(action)
+    twin = copied(env)
+    for action in actions[10:]:
+        assert_same(list_of(env.step(action)), list_of(twin.step(action)), "step")
+
+
+@every
+def test_a_mask_resets_some(id: str) -> None:
+    env = native(id, noise_std=0.1)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    before = env.step(env.action_space.sample())[0]
+    mask = np.arange(N) % 2 == 0
+    options = {"reset_mask": mask}
+    observations, infos = env.reset(seed=5, options=options)
+    start = native(id).reset()[0]
+    assert observations.tolist() == np.where(mask[:, None], start, before).tolist()
+    assert all(infos[key].tolist() == mask.tolist() for key in infos if key.startswith("_"))
+    assert options == {"reset_mask": mask}
+    seeds = env.np_random_seed
+    assert seeds == tuple(5 + i if mask[i] else i for i in range(N))  # type: ignore[comparison-overlap]
+
+
+def test_building_goes_on_at_different_lengths() -> None:
+    """After a partial reset the sequences are completed at different steps."""
+    env = native("EhrlichBuild-v0", num_envs=2)
+    single = gymnasium.make("EhrlichBuild-v0", **SIZES)
+    env.reset()
+    env.step([1, 1])
+    env.reset(options={"reset_mask": np.array([True, False])})
+    ends = []
+    for token in [0, 1, 2, 3, 0, 1]:
+        _, rewards, terminated, _, infos = env.step([token, token])
+        ends.append(terminated.tolist())
+        assert infos.get("_final_obs", np.zeros(2, bool)).tolist() == terminated.tolist()
+    assert ends == [[False, False]] * 4 + [[False, True], [True, False]]
+    single.reset()
+    assert [single.step(token) for token in [0, 1, 2, 3, 0, 1]][-1][1] == rewards[0]
+
+
+@pytest.mark.parametrize("mask", [np.zeros(N, bool), np.ones(N - 1, bool), np.ones(N, int), "all"], ids=str)
+def test_a_bad_mask_is_refused(mask: Any) -> None:
+    with pytest.raises(InvalidSpec, match=rf"reset_mask is .*; give \({N},\) booleans"):
+        native("Ehrlich-v0").reset(options={"reset_mask": mask})
+
+
+@pytest.mark.parametrize("seed", [[1, 2], -1, [0] * (N - 1) + [-1], [0.5] * N], ids=str)
+def test_a_bad_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"seed.*; give (one integer|integers of at least 0)"):
+        native("Ehrlich-v0").reset(seed=seed)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0, True])
+def test_a_bad_number_of_environments_is_refused(num_envs: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"num_envs is .*; give an integer of at least 1"):
+        native("Ehrlich-v0", num_envs=num_envs)
+
+
+BAD_ACTIONS: list[tuple[str, Any, str]] = [
+    ("Ehrlich-v0", np.zeros((N, 3), int), r"of shape \(7, 2\)"),
+    ("Ehrlich-v0", np.zeros((N - 1, 2), int), r"of shape \(7, 2\)"),
+    ("Ehrlich-v0", np.zeros((N, 2)), "array of integers"),
+    ("Ehrlich-v0", [[0, 0]] * 3 + [[6, 0]] + [[0, 0]] * 3, r"of sub-environment 3 is .*; give \(position, token\)"),
+    ("Ehrlich-v0", [[0, 0]] * 6 + [[0, -1]], r"of sub-environment 6"),
+    ("EhrlichBuild-v0", [0, 1, 2, 3, 4, 0, 0], r"of sub-environment 4 is .*; give a token, 0 <= token < 4"),
+    ("EhrlichBuild-v0", 0, r"of shape \(7,\)"),
+    ("EhrlichPropose-v0", np.full((N, 6), 4), "of sub-environment 0 is .*; give 6 tokens"),
+    ("EhrlichPropose-v0", np.zeros((N, 5), int), r"of shape \(7, 6\)"),
+]
+
+
+@pytest.mark.parametrize(("id", "actions", "message"), BAD_ACTIONS, ids=lambda value: str(value)[:20])
+def test_bad_actions_are_refused_and_change_nothing(id: str, actions: Any, message: str) -> None:
+    env, other = native(id), native(id)
+    env.reset(seed=0)
+    other.reset(seed=0)
+    with pytest.raises(InvalidSequence, match=message):
+        env.step(actions)
+    good = np.zeros(env.action_space.shape or (), int)
+    assert_same(list_of(env.step(good)), list_of(other.step(good)), "step")
+
+
+@every
+def test_rendering_a_vector_is_rendering_each(id: str) -> None:
+    env, other = native(id, render_mode="ansi"), sync(id, render_mode="ansi")
+    env.reset(seed=0)
+    other.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(3):
+        actions = env.action_space.sample()
+        env.step(actions)
+        other.step(actions)
+        assert env.render() == other.render()
+    plain = native(id)
+    plain.reset()
+    with pytest.warns(UserWarning, match="without a render_mode"):
+        assert plain.render() is None

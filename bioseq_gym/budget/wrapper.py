@@ -18,16 +18,11 @@ from bioseq_gym.errors import InvalidBudget
 class _Budget:
     """What both wrappers offer: the meter in front of the function, and what may be known of the task."""
 
-    _meter: MeteredOracle
-
-    def _meet(self, env: Any, max_evaluations: int, ledger: Ledger | str | os.PathLike[str] | None, maker: str) -> None:
-        """Put ``env``, an environment of bioseq_gym, under a budget; ``maker`` is what would have made one."""
-        core = env.unwrapped
-        if not isinstance(getattr(core, "_oracle", None), (Oracle, MeteredOracle)):
-            raise InvalidBudget(f"{env} is not an environment of bioseq_gym; make one with {maker}('Ehrlich-v0')")
-        self._meter = core._oracle.metered(max_evaluations, ledger)
-        core._oracle = self._meter
-        self._core = core
+    def _charge(self, env: Any, max_evaluations: int, ledger: Ledger | str | os.PathLike[str] | None) -> None:
+        """Put ``env``, which is one of ours, under a budget."""
+        self._core = env.unwrapped
+        self._meter: MeteredOracle = self._core._oracle.metered(max_evaluations, ledger)
+        self._core._oracle = self._meter
         _forget_spec(env)
 
     def evaluate(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -121,8 +116,13 @@ class EvaluationBudget(_Budget, gymnasium.Wrapper[Any, Any, Any, Any]):
         max_evaluations: int,
         ledger: Ledger | str | os.PathLike[str] | None = None,
     ) -> None:
-        gymnasium.Wrapper.__init__(self, env)
-        self._meet(env, max_evaluations, ledger, "gym.make")
+        if not (isinstance(env, gymnasium.Env) and _is_ours(env)):
+            raise InvalidBudget(
+                f"{env} is not an environment of bioseq_gym; make one with gym.make('Ehrlich-v0'), or give one from "
+                "gym.make_vec to VectorEvaluationBudget"
+            )
+        super().__init__(env)
+        self._charge(env, max_evaluations, ledger)
 
     def close(self) -> None:
         """Close the ledger and the environment."""
@@ -159,13 +159,22 @@ class VectorEvaluationBudget(_Budget, VectorWrapper[Any, Any, Any, Any, Any]):
         max_evaluations: int,
         ledger: Ledger | str | os.PathLike[str] | None = None,
     ) -> None:
-        VectorWrapper.__init__(self, env)
-        self._meet(env, max_evaluations, ledger, "gym.make_vec")
+        if not (isinstance(env, VectorEnv) and _is_ours(env)):
+            raise InvalidBudget(
+                f"{env} is not a vector environment of bioseq_gym; make one with "
+                "gym.make_vec('Ehrlich-v0', num_envs=8), or give one from gym.make to EvaluationBudget"
+            )
+        super().__init__(env)
+        self._charge(env, max_evaluations, ledger)
 
     def close(self, **arguments: Any) -> None:
         """Close the ledger and the environment."""
         self.ledger.close()
         super().close(**arguments)
+
+
+def _is_ours(env: Any) -> bool:
+    return isinstance(getattr(env.unwrapped, "_oracle", None), (Oracle, MeteredOracle))
 
 
 def _forget_spec(env: Any) -> None:

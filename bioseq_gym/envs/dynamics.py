@@ -45,11 +45,14 @@ class Dynamics(ABC):
         self.count, self.V, self.L = count, V, len(start)
         self._start, self._start_value, self._allowed = start, start_value, allowed
         self.episodes: NDArray[np.void] = np.zeros(count, EPISODE)
-        self.tokens: NDArray[np.unsignedinteger] = np.zeros((count, self.L), np.uint8 if V < 256 else np.uint16)
+        self.tokens: NDArray[Any] = np.zeros((count, self.L), self._token_dtype())
         self.action_space, self.observation_space = self._spaces()
         self._limits = np.array(self._action_limits(), np.int64)
         self._action_shape = self.action_space.shape or ()
         self.reset(np.ones(count, np.bool_))
+
+    def _token_dtype(self) -> type[np.unsignedinteger]:
+        return np.uint8
 
     @abstractmethod
     def _spaces(self) -> tuple[Space, Space]:
@@ -140,7 +143,7 @@ class EditDynamics(Dynamics):
 
     def candidates(self, actions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], None]:
         """See :class:`Dynamics`."""
-        edited = self.tokens.astype(np.uint8)
+        edited: NDArray[np.uint8] = self.tokens.copy()
         place_tokens(actions, edited)
         edited.setflags(write=False)
         return edited, None
@@ -172,6 +175,9 @@ class BuildDynamics(Dynamics):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.horizon = self.L
+
+    def _token_dtype(self) -> type[np.unsignedinteger]:
+        return np.uint8 if self.V < 256 else np.uint16  # V itself stands for an empty place
 
     def _spaces(self) -> tuple[Space, Space]:
         return spaces.Discrete(self.V), spaces.MultiDiscrete([self.V + 1] * self.L)
