@@ -59,7 +59,7 @@ class InvalidSubmission(BioseqGymError, ValueError):
 
 
 class InvalidConfig(BioseqGymError, ValueError):
-    """A setting of an agent, or its seed, is out of range."""
+    """A setting, or the seed of an agent, is out of range."""
 
 
 class MissingDependency(BioseqGymError, ImportError):

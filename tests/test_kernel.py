@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numba
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import checked, definitions, random_definition, seeds, sequences
 
-from bioseq_gym import Ehrlich, EhrlichSpec, InvalidSequence
-from bioseq_gym.functions.kernels import LANES, _compiled
+from bioseq_gym import Ehrlich, EhrlichSpec, InvalidConfig, InvalidSequence
+from bioseq_gym.functions import ehrlich
+from bioseq_gym.functions.kernels import compiled
 from bioseq_gym.functions.reference import reference_values
 
 INTEGERS = ("u1", "i1", "<u2", ">u2", "<i2", ">i2", "<u4", ">u4", "<i4", ">i4", "<u8", ">u8", "<i8", ">i8")
-BATCHES = (1, LANES - 1, LANES, LANES + 1, 200)
+BATCHES = (1, 11, 12, 63, 64, 65, 200, 600)
 
 
 def assert_same(spec: EhrlichSpec, x: NDArray[np.integer]) -> None:
@@ -45,6 +47,10 @@ def test_kernel_is_the_formula(spec: EhrlichSpec, seed: int, count: int) -> None
         {"V": 20, "c": 1, "k": 255, "q": 255, "widest_gap": 1},
         {"V": 20, "c": 1, "k": 256, "q": 128, "widest_gap": 2, "spare": 3},
         {"V": 64, "c": 2, "k": 300, "q": 100, "widest_gap": 1},
+        {"V": 33, "c": 3, "k": 7, "q": 7, "spare": 11},
+        {"V": 5, "c": 50, "k": 4, "q": 2, "epistasis": 1.0},  # the counts of 50 motifs take more than one word
+        {"V": 2, "c": 70, "k": 1, "q": 1},
+        {"V": 6, "c": 9, "k": 130, "q": 10, "widest_gap": 1},
     ],
     ids=str,
 )
@@ -52,6 +58,34 @@ def test_kernel_is_the_formula_at_the_edges(sizes: dict[str, Any]) -> None:
     rng = np.random.default_rng(1)
     spec = random_definition(rng, **sizes)
     assert_same(spec, sequences(rng, spec, 70))
+
+
+@pytest.mark.parametrize("L", [*range(1, 18), 31, 33, 63, 64, 65, 127, 129, 255, 256, 257, 300])
+def test_every_length_of_a_sequence(L: int) -> None:
+    rng = np.random.default_rng(L)
+    k = min(L, 3)
+    spec = random_definition(rng, V=3, c=1, k=k, q=k, widest_gap=1, spare=L - k)
+    assert spec.L == L
+    assert_same(spec, sequences(rng, spec, 66))
+
+
+@pytest.mark.parametrize("count", [*range(1, 16), 63, 64, 65, 127, 128, 129, 511, 512, 513, 1100])
+def test_every_size_of_a_batch(count: int) -> None:
+    assert_same(SPEC, np.resize(BATCH, (count, SPEC.L)))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 7, 8, 9, 15, 16, -9, -8, -2])
+@pytest.mark.parametrize("V", [5, 32, 33, 256])
+def test_one_forbidden_transition_is_found_anywhere(V: int, position: int) -> None:
+    """In each of 20 sequences in turn, with all others feasible."""
+    allowed = np.ones((V, V))
+    allowed[V - 1, V - 2] = 0
+    spec = EhrlichSpec(allowed / allowed.sum(axis=1, keepdims=True), [[0]], np.empty((1, 0), int), 37, 1)  # type: ignore[arg-type]
+    x = np.full((20, 20, spec.L), V - 1)
+    x[range(20), range(20), position] = V - 2
+    x[:, :, position - 1 if position else 36] = V - 1
+    found = ~Ehrlich(spec).is_feasible(x.reshape(400, -1)).reshape(20, 20)
+    assert found.tolist() == (np.eye(20, dtype=bool) & (position != 0)).tolist()
 
 
 def test_sequences_of_the_strategy_are_worth_scoring() -> None:
@@ -143,6 +177,41 @@ def test_a_row_scores_the_same_in_any_company() -> None:
     order = np.random.default_rng(6).permutation(len(BATCH))
     assert FUNCTION(BATCH[order]).tolist() == [VALUES[i] for i in order]
     assert FUNCTION(np.repeat(BATCH, 3, axis=0)).tolist() == np.repeat(VALUES, 3).tolist()
+
+
+@pytest.mark.parametrize("threads", [2, 3, np.int64(8)])
+@pytest.mark.parametrize("dtype", ["u1", "<i8"])
+def test_threads_change_nothing(threads: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ehrlich, "_CHUNK", 64 * SPEC.L)
+    x = np.resize(BATCH, (1000, SPEC.L)).astype(dtype)
+    assert FUNCTION(x, threads=threads).tolist() == np.resize(VALUES, 1000).tolist()
+    x[[900, 500], 3] = 100  # the first in the batch is named, whichever thread meets it first
+    with pytest.raises(InvalidSequence, match="row 500 holds token 100 at position 3"):
+        FUNCTION(x, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, None, "2"])
+def test_threads_must_be_a_number_of_threads(threads: Any) -> None:
+    with pytest.raises(InvalidConfig, match=f"threads is {threads!r}; give an integer of at least 1"):
+        FUNCTION(BATCH, threads=threads)
+
+
+@pytest.mark.parametrize("layout", ["<i8", ">i4", "columns"])
+def test_conversion_takes_little_memory(layout: str) -> None:
+    """What is not bytes in a row is converted a part at a time, and rows keep their numbers."""
+    rows = 200_000
+    x = np.zeros((rows, 2 * SPEC.L), np.uint8)[:, ::2] if layout == "columns" else np.zeros((rows, SPEC.L), layout)
+    x[:150] = BATCH
+    FUNCTION(x[:100])  # compiles
+    tracemalloc.start()
+    values = FUNCTION(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert values[:150].tolist() == VALUES
+    assert peak < values.nbytes + 2**23
+    x[199_999, 2] = 111
+    with pytest.raises(InvalidSequence, match="row 199999 holds token 111 at position 2"):
+        FUNCTION(x)
 
 
 def test_results_of_two_calls_are_not_the_same_memory() -> None:
@@ -251,5 +320,4 @@ def test_the_kernel_compiles_where_no_cache_can_be_written(monkeypatch: pytest.M
         return njit(**options)
 
     monkeypatch.setattr(numba, "njit", without_cache)
-    compiled: Any = _compiled(lambda x: x + 1)
-    assert compiled(2) == 3
+    assert compiled(lambda x: x + 1)(2) == 3

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bioseq_gym.errors import InvalidSequence
-from bioseq_gym.functions.kernels import LANES, score_batch
+from bioseq_gym.errors import InvalidConfig, InvalidSequence
+from bioseq_gym.functions.kernels import forbidden_windows, narrow, response_products, score_batch, score_rows
 from bioseq_gym.functions.spec import EhrlichSpec, optimal_solution
+
+_FEW = 12  # rows that score_rows scores in less time than score_batch
+_CHUNK = 2**18  # tokens that are converted, or given to a thread, at a time
 
 
 class MotifMatch(NamedTuple):
@@ -35,29 +39,42 @@ class Ehrlich:
 
     def __init__(self, spec: EhrlichSpec) -> None:
         self.spec = spec
-        self._forbidden = (spec.transition_matrix <= 0.0).astype(np.uint8)
-        self._motifs = spec.motifs.astype(np.uint8)
-        self._offsets = spec.offsets
+        forbidden = spec.transition_matrix <= 0.0
         h = (spec.q * np.arange(spec.k + 1) // spec.k) / spec.q
-        self._response = h * (1.0 + spec.epistasis * h * (h - 1.0))
-        self._count_dtype = np.uint8 if spec.k < 256 else np.uint16
+        response = h * (1.0 + spec.epistasis * h * (h - 1.0))
+        motifs = spec.motifs, spec.offsets, response
+        self._row_tables = (forbidden.astype(np.uint8), *motifs)
+        self._batch_tables = (spec.V, *forbidden_windows(forbidden), *motifs, response_products(response, spec.c))
 
-    def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
-        """Values (B,), float64, of the sequences ``x``, (B, L) of any integer dtype; -inf where infeasible.
+    def __call__(self, x: ArrayLike, threads: int = 1) -> NDArray[np.float64]:
+        """Values of a batch of sequences.
+
+        Args:
+            x: (B, L) tokens of any integer dtype, B >= 1; fastest as C-contiguous uint8.
+            threads: threads that share the rows, at least 1. They change nothing but the time.
+
+        Returns:
+            (B,) float64; -inf where infeasible.
 
         Raises:
             InvalidSequence: ``x`` is empty, has another shape, is no integer array, or holds a token outside 0 .. V-1.
+            InvalidConfig: ``threads`` is no integer of at least 1.
         """
-        return self.score(check_sequences(x, self.spec.V, self.spec.L))
+        batch = _as_batch(x, self.spec.L)
+        values = np.empty(len(batch))
+        if not self._score(batch, values, threads):
+            raise _bad_token(batch, self.spec.V)
+        return values
 
     def is_feasible(self, x: ArrayLike) -> NDArray[np.bool_]:
         """(B,) whether each row of ``x`` (B, L) makes allowed transitions only. Raises as ``__call__`` does."""
-        tokens = check_sequences(x, self.spec.V, self.spec.L)
-        return self._score(tokens, self._motifs[:0], self._offsets[:0]) > 0.0  # the empty product is 1
+        return self(x) > -np.inf
 
     def score(self, tokens: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """``__call__`` without its checks, for tokens that :func:`check_sequences` has returned."""
-        return self._score(tokens, self._motifs, self._offsets)
+        """``__call__`` for C-contiguous uint8 of shape (B, L) with tokens in 0 .. V-1, which is not checked."""
+        values = np.empty(len(tokens))
+        self._score_part(tokens, values)
+        return values
 
     def optimal_solution(self) -> NDArray[np.int64]:
         """(L,) one of the sequences of value 1."""
@@ -82,13 +99,31 @@ class Ehrlich:
         s = self.spec
         return f"Ehrlich(V={s.V}, L={s.L}, c={s.c}, k={s.k}, q={s.q}, epistasis={s.epistasis}, digest={s.digest[:12]})"
 
-    def _score(
-        self, tokens: NDArray[np.uint8], motifs: NDArray[np.uint8], offsets: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        values = np.empty(len(tokens), np.float64)
-        count, best = np.empty((2, LANES), self._count_dtype)
-        score_batch(tokens, self._forbidden, motifs, offsets, self._response, count, best, values)
-        return values
+    def _score(self, batch: NDArray[Any], values: NDArray[np.float64], threads: int) -> bool:
+        """Write the values of ``batch``; False where a token is not in 0 .. V-1."""
+        if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
+            raise InvalidConfig(f"threads is {threads!r}; give an integer of at least 1")
+        size = max(64, _CHUNK // self.spec.L)
+        if threads == 1 and (len(batch) <= size or _is_bytes(batch)):
+            return self._score_part(batch, values)
+        starts = iter(range(0, len(batch), size))  # shared by the threads: next() is atomic
+
+        def work() -> bool:
+            return all(self._score_part(batch[i : i + size], values[i : i + size]) for i in starts)
+
+        if threads == 1:
+            return work()
+        with ThreadPoolExecutor(int(threads) - 1) as pool:
+            others = [pool.submit(work) for _ in range(int(threads) - 1)]
+            mine = work()
+            return all([mine, *(other.result() for other in others)])
+
+    def _score_part(self, rows: NDArray[Any], values: NDArray[np.float64]) -> bool:
+        if len(rows) < _FEW:
+            rows = _read_only(rows) if _is_bytes(rows) else _as_int64(rows)
+            return bool(score_rows(rows, *self._row_tables, values))
+        tokens = _read_only(rows) if _is_bytes(rows) else _as_bytes(rows, self.spec.V)
+        return tokens is not None and bool(score_batch(tokens, *self._batch_tables, values))
 
 
 def check_sequences(x: ArrayLike, V: int, L: int) -> NDArray[np.uint8]:
@@ -97,8 +132,17 @@ def check_sequences(x: ArrayLike, V: int, L: int) -> NDArray[np.uint8]:
     Raises:
         InvalidSequence: it is not that.
     """
+    batch = _as_batch(x, L)
+    tokens = _as_bytes(batch, V)
+    if tokens is None:
+        raise _bad_token(batch, V)
+    return tokens
+
+
+def _as_batch(x: ArrayLike, L: int) -> NDArray[Any]:
+    """``x`` as an array of integers (B, L), B >= 1; as a view where it is an array already."""
     try:
-        batch = np.ascontiguousarray(x)
+        batch = np.asarray(x)
     except ValueError:  # rows of different lengths
         raise InvalidSequence(f"sequences must all have {L} tokens; pad or drop the others") from None
     if batch.ndim != 2 or batch.shape[1] != L:
@@ -108,11 +152,34 @@ def check_sequences(x: ArrayLike, V: int, L: int) -> NDArray[np.uint8]:
         raise InvalidSequence(f"sequences have dtype {batch.dtype}; give integers, for example x.astype(np.uint8)")
     if not len(batch):
         raise InvalidSequence("the batch is empty; give at least one sequence")
-    batch = batch.astype(batch.dtype.newbyteorder("="), copy=False)
-    unsigned = batch.view(f"u{batch.itemsize}")  # a negative token is a large one: one pass finds both
-    if unsigned.max() >= V:
-        row, position = np.unravel_index(int((unsigned >= V).argmax()), batch.shape)
-        raise InvalidSequence(f"row {row} holds token {batch[row, position]} at position {position}; give 0 .. {V - 1}")
-    tokens: NDArray[np.uint8] = batch.astype(np.uint8, copy=False).view()
-    tokens.setflags(write=False)  # always, since the kernel is compiled for one kind of array
-    return tokens
+    return batch
+
+
+def _as_bytes(batch: NDArray[Any], V: int) -> NDArray[np.uint8] | None:
+    """``batch`` as read-only, C-contiguous bytes; None where a token is not in 0 .. V-1."""
+    if batch.dtype == np.uint8:
+        tokens = np.ascontiguousarray(batch)
+        return _read_only(tokens) if tokens.max() < V else None
+    tokens = np.empty(batch.shape, np.uint8)
+    return _read_only(tokens) if narrow(_as_int64(batch), V, tokens) else None
+
+
+def _as_int64(batch: NDArray[Any]) -> NDArray[np.int64]:
+    """``batch`` as read-only, C-contiguous int64; what is beyond int64 becomes negative, which is no token either."""
+    return _read_only(np.ascontiguousarray(batch, np.int64))
+
+
+def _bad_token(batch: NDArray[Any], V: int) -> InvalidSequence:
+    row, position = np.unravel_index(int(((batch < 0) | (batch >= V)).argmax()), batch.shape)
+    return InvalidSequence(f"row {row} holds token {batch[row, position]} at position {position}; give 0 .. {V - 1}")
+
+
+def _is_bytes(rows: NDArray[Any]) -> bool:
+    return rows.dtype == np.uint8 and rows.flags.c_contiguous
+
+
+def _read_only(rows: NDArray[Any]) -> NDArray[Any]:
+    """A view of ``rows`` that can't be written: always, since the kernels are compiled for one kind of array."""
+    view = rows.view(np.ndarray)
+    view.setflags(write=False)
+    return view
