@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 WORKERS ?= 0
 TASK ?= llome/ehr-V32-L32-c4-k4-q4
 BUDGET ?= 10000
@@ -8,8 +9,10 @@ SEED ?= 0
 BIN = $(VENV)/bin
 DEMO = runs/demo
 TYPES = build/types
+# What is slow, and reaches the kernels only as the other tests do.
+UNCHECKED = agents cli habits ledger_kill package
 
-.PHONY: setup test lint style types demo
+.PHONY: setup test lint style types demo bench
 
 setup: $(VENV)/.installed
 
@@ -21,7 +24,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e ".[all]"
 	touch $@
 
+# First with every index checked, compiled into a cache of its own; Numba takes code from any cache, checked or not.
 test: setup
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/boundscheck \
+		$(BIN)/python -m pytest -q tests $(UNCHECKED:%=--ignore=tests/test_%.py)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 
 lint: setup style types
@@ -43,3 +49,15 @@ demo: setup
 	$(BIN)/bioseq-gym report $(DEMO)/llome $(DEMO)/genetic --out $(DEMO)
 	$(BIN)/bioseq-gym submit $(DEMO)/llome $(DEMO)/genetic --board $(DEMO)/leaderboard
 	$(BIN)/bioseq-gym leaderboard --board $(DEMO)/leaderboard
+
+bench: $(BENCH_VENV)/.installed
+	NUMBA_CACHE_DIR=$(CURDIR)/build/bench $(BENCH_VENV)/bin/python -m pytest benchmarks --write
+
+# An environment of its own, since holo-bench needs NumPy 1, and with it a Python before 3.13.
+$(BENCH_VENV)/.installed: pyproject.toml benchmarks/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+		|| { echo "holo-bench needs Python 3.10 to 3.12, and $(PYTHON) is not; give one: make bench PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install -c benchmarks/constraints.txt setuptools
+	$(BENCH_VENV)/bin/python -m pip install -c benchmarks/constraints.txt --no-build-isolation -e ".[bench]"
+	touch $@
