@@ -48,11 +48,11 @@ def sampled(env: Env, count: int, seed: int = 0) -> list[Any]:
 
 
 def test_the_registry_holds_our_environments() -> None:
-    assert "Ehrlich-v0" in IDS
+    assert IDS == ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"]
 
 
 @every
-@pytest.mark.parametrize("render_mode", [None, "ansi"])
+@pytest.mark.parametrize("render_mode", [None, "ansi", "rgb_array"])
 def test_gymnasium_checker_finds_nothing(id: str, render_mode: str | None) -> None:
     check_env(gymnasium.make(id, render_mode=render_mode).unwrapped)
 
@@ -211,6 +211,8 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"horizon": 0}, InvalidSpec, "horizon is 0; give an integer of at least 1"),
     ({"horizon": True}, InvalidSpec, "horizon is True"),
     ({"horizon": 2.5}, InvalidSpec, r"horizon is 2\.5"),
+    ({"reveal_constraints": 1}, InvalidSpec, "reveal_constraints is 1; give True or False"),
+    ({"horizons": 3}, TypeError, "unexpected keyword argument 'horizons'"),
 ]
 
 
@@ -223,7 +225,7 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], error: type[Except
 def test_unknown_render_mode_is_refused() -> None:
     from bioseq_gym.envs.ehrlich import EhrlichEnv
 
-    with pytest.raises(InvalidSpec, match=r"render_mode is 'human'; give None or one of \['ansi'\]"):
+    with pytest.raises(InvalidSpec, match=r"render_mode is 'human'; give None or one of \['ansi', 'rgb_array'\]"):
         EhrlichEnv(render_mode="human")
 
 
@@ -375,3 +377,4 @@ def test_render_without_a_mode_warns_and_gives_none() -> None:
 def test_importing_registers() -> None:
     assert bioseq_gym.__version__
     assert registry["Ehrlich-v0"].entry_point == "bioseq_gym.envs.ehrlich:EhrlichEnv"
+    assert registry["Ehrlich-v0"].vector_entry_point == "bioseq_gym.envs.vector:EhrlichVectorEnv"

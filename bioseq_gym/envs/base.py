@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from bioseq_gym.budget.oracle import MeteredOracle, Oracle
 from bioseq_gym.envs.dynamics import Dynamics
+from bioseq_gym.envs.picture import TRACE_POINTS, draw
 from bioseq_gym.envs.rendering import render_text
 from bioseq_gym.errors import BudgetExhausted, InvalidSpec
 from bioseq_gym.suite import Task, generated_task, load_task
 
 PAPER_DEFAULTS = {"V": 32, "L": 32, "c": 4, "k": 4}
-RENDER_MODES = ["ansi"]
+RENDER_MODES = ["ansi", "rgb_array"]
 
 _NO_VALUES = np.empty(0)
 
@@ -66,6 +67,9 @@ class Episodes:
         allowed = (resolved.spec.transition_matrix > 0.0).astype(np.int8) if reveal_constraints else None
         self._dynamics = self.dynamics_class(count, self.initial_solution, self.initial_value, self.V, allowed, **own)
         self.horizon = self._dynamics.horizon
+        self._trace: NDArray[np.float64] | None = None
+        if render_mode == "rgb_array" and self._dynamics.always_valued and self.horizon > 1:
+            self._trace = np.full((count, TRACE_POINTS), np.nan)
 
     @abstractmethod
     def draw_noise(self, rows: NDArray[np.intp] | None, count: int) -> NDArray[np.float64] | None:
@@ -87,14 +91,32 @@ class Episodes:
                 dynamics.exhaust()
                 return False
         dynamics.settle(actions, observed, exact)
+        self._follow()
         return True
 
-    def _frame(self, i: int) -> str:
-        """A picture of episode ``i``."""
+    def _begin(self, which: NDArray[np.bool_]) -> None:
+        """Start again the episodes where ``which`` (N,) is True."""
+        self._dynamics.reset(which)
+        if self._trace is not None:
+            self._trace[which] = np.nan
+            self._follow()
+
+    def _follow(self) -> None:
+        """Note the values for the curve in the picture, if there is one."""
+        if self._trace is not None:
+            episodes = self._dynamics.episodes
+            points = np.minimum(episodes["steps"] * (TRACE_POINTS - 1) // self.horizon, TRACE_POINTS - 1)
+            self._trace[np.arange(len(points)), points] = episodes["value"]
+
+    def _frame(self, i: int) -> str | NDArray[np.uint8]:
+        """A picture of episode ``i``, as ``render_mode`` says."""
         episode, tokens = self._dynamics.episodes[i], self._dynamics.tokens[i].astype(np.int64)
-        known = self._dynamics.always_valued or bool(episode["terminated"])
-        value = float(episode["value"]) if known else None
-        return render_text(tokens[tokens < self.V], value, int(episode["steps"]), self._oracle.best_matches(tokens))
+        known = self._dynamics.always_valued or bool(episode["steps"] == self.horizon)
+        value, steps = float(episode["value"]) if known else None, int(episode["steps"])
+        matches = self._oracle.best_matches(tokens)
+        if self.render_mode == "ansi":
+            return render_text(tokens[tokens < self.V], value, steps, matches)
+        return draw(tokens, self.V, value, steps, matches, None if self._trace is None else self._trace[i])
 
 
 class SequenceEnv(Episodes, gymnasium.Env[NDArray[np.int64], Any]):
@@ -112,7 +134,7 @@ class SequenceEnv(Episodes, gymnasium.Env[NDArray[np.int64], Any]):
     ) -> tuple[NDArray[np.int64], dict[str, Any]]:
         """Start an episode; free of charge. Only ``seed`` seeds the noise; ``options`` are not used."""
         gymnasium.Env.reset(self, seed=seed)
-        self._dynamics.reset(_THE_ONE)
+        self._begin(_THE_ONE)
         info = {"value": self.initial_value, "feasible": True} if self._dynamics.always_valued else {}
         return self._dynamics.observations()[0], self._with_masks(info)
 

@@ -44,7 +44,8 @@ class EhrlichEnv(SequenceEnv):
     on the one in ``reward``. Infeasible stays infeasible, the initial value has no noise, and the episode terminates
     when f without noise reaches 1. Under a budget a noisy function charges every row that is asked, repeats too.
     ``reveal_constraints`` = False: whether the information says which actions are feasible.
-    ``render_mode``: None or ``"ansi"``, text.
+    ``render_mode``: None; ``"ansi"``, text; or ``"rgb_array"``, a picture: the values of the episode, the sequence,
+    and, unless a budget is in force, each motif's elements, solid where found and hollow where missing.
 
     ```python
     >>> env = gymnasium.make("Ehrlich-v0", L=128)

@@ -1,10 +1,11 @@
-"""Pictures of a state."""
+"""The state as text."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseq_gym.envs.picture import motif_letter
 from bioseq_gym.functions.ehrlich import MotifMatch
 
 _TOKENS_PER_LINE = 20
@@ -22,7 +23,7 @@ def render_text(tokens: NDArray[np.integer], value: float | None, steps: int, ma
     lines = [f"step {steps}" + ("" if value is None else f"  value {value:.4f}")]
     marks = [""] * len(tokens)
     for i, match in enumerate(matches or []):
-        letter = _letter(i)
+        letter = motif_letter(i)
         for position in match.positions[match.found]:
             marks[position] += letter
         elements = " ".join(
@@ -40,8 +41,3 @@ def render_text(tokens: NDArray[np.integer], value: float | None, steps: int, ma
         if any(marks[part]):
             lines.append("      |" + "".join(f"{mark:>{width}}" for mark in marks[part]))
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _letter(i: int) -> str:
-    """A, B, ... Z, then A1, B1, ..."""
-    return chr(ord("A") + i % 26) + (str(i // 26) if i >= 26 else "")

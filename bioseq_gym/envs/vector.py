@@ -65,7 +65,7 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
         """
         which = self._checked_mask((options or {}).get("reset_mask"))
         self._streams.seed(seed, which)
-        self._dynamics.reset(which)
+        self._begin(which)
         infos: Infos = {}
         if self._dynamics.always_valued:
             infos = self._infos(("value", "feasible"), which)
@@ -98,7 +98,7 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
         if not funded:
             final |= _exhausted(ended)
         final = self._with_masks(final, ended)
-        self._dynamics.reset(ended)
+        self._begin(ended)
         return {"final_obs": final_obs, "_final_obs": ended, "final_info": final, "_final_info": ended.copy()}
 
     def _infos(self, names: tuple[str, ...], which: NDArray[np.bool_]) -> Infos:
