@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from strategies import checked, definitions, random_definition, seeds, sequences
 
 from bioseq_gym import Ehrlich, EhrlichSpec, InvalidConfig, InvalidSequence
+from bioseq_gym.compiled import compiled
 from bioseq_gym.functions import ehrlich
-from bioseq_gym.functions.kernels import compiled
 from bioseq_gym.functions.reference import reference_values
 
 INTEGERS = ("u1", "i1", "<u2", ">u2", "<i2", ">i2", "<u4", ">u4", "<i4", ">i4", "<u8", ">u8", "<i8", ">i8")

@@ -18,30 +18,17 @@ for being negative, and count references to slices, and that takes longer than w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from bioseq_gym.compiled import compiled
 
 U = np.uint64
 Words = NDArray[np.uint64]
 
-LANES = 64
 _TILE = 32  # words of 8 tokens that a tile is wide: its arrays then fit the innermost cache
 _FIELDS = U(0x0001_0001_0001_0001)  # a word as four fields of 16 bits
 _FIELD = U(0xFFFF)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled by Numba: without the lock, and kept on disk where that is possible."""
-    fast: Callable[..., Any]
-    try:
-        fast = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # a read-only installation without a writable home: compiled anew in each process
-        fast = numba.njit(nogil=True)(function)
-    return fast
 
 
 @compiled
@@ -61,8 +48,9 @@ def score_rows(
     for b in range(B):
         highest = U(0)
         for t in range(L):
-            highest = max(highest, U(x[b, t]))  # a negative token is a large one
-            row[t] = x[b, t]
+            token = x[b, t]
+            highest = max(highest, U(token))  # a negative token is a large one
+            row[t] = token
         if highest >= V:
             return False
         infeasible = 0
@@ -93,8 +81,9 @@ def narrow(x: NDArray[np.int64], V: int, tokens: NDArray[np.uint8]) -> bool:
     wide, bytes_ = x.reshape(-1), tokens.reshape(-1)
     highest = U(0)
     for t in range(len(wide)):
-        highest = max(highest, U(wide[t]))  # a negative token is a large one
-        bytes_[t] = wide[t]
+        token = wide[t]
+        highest = max(highest, U(token))  # a negative token is a large one
+        bytes_[t] = token
     return highest < U(V)
 
 
@@ -124,7 +113,7 @@ def score_batch(
 
     words, windows = np.zeros(U(8) * T + U(1), U), np.empty(U(8) * T, U)
     infeasible = np.empty(U(64) * W, np.uint8)
-    planes, digit = np.empty(U(2) * n_digits * T, U), np.empty(U(4) * n_digits * T, U)
+    planes, digit = np.zeros(U(2) * n_digits * T, U), np.empty(U(4) * n_digits * T, U)
     match, count = np.empty(U(4) * T, U), np.empty(max(P, U(3)) * T, U)
     best = np.zeros(U(64) * W, U)
 
@@ -138,7 +127,7 @@ def score_batch(
         _load(tokens, start, rows, L, G, W, words)
         _mark_infeasible(words, G, W, U(bits), forbidden, windows, infeasible)
         _transpose(words, W * G)
-        _digits(words, n_digits, W * G, planes, digit)
+        _digits(words, U(bits), n_digits, W * G, planes, digit)
         done = U(0)
         while done < c:  # as many motifs at a time as their counts fit in 64 bits
             group = min(U(64) // P, c - done)
@@ -263,10 +252,10 @@ def _transpose(words: Words, n: int) -> None:
 
 
 @compiled
-def _digits(words: Words, n_digits: int, n: int, planes: Words, digit: Words) -> None:
+def _digits(words: Words, bits: int, n_digits: int, n: int, planes: Words, digit: Words) -> None:
     """``planes[p, t]``: bit p of token t, from the transposed words; ``digit[d, v, t]``: whether digit d is v."""
     T = U(8) * n
-    for p in range(U(2) * n_digits):
+    for p in range(bits):  # the other planes stay 0
         for f in range(n):
             for i in range(U(8)):
                 planes[p * T + U(8) * f + i] = words[(U(8) * i + p) * n + f]
