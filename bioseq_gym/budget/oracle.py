@@ -30,7 +30,7 @@ class Oracle:
     def ask(self, tokens: NDArray[np.uint8], noise: Values | None) -> tuple[Values, Values]:
         """Values (B,), -inf where infeasible: as observed, with ``noise`` (B,) if there is any; and as they are.
 
-        ``tokens`` (B, L) are read-only, C-contiguous and in 0 .. V-1: they are not checked.
+        ``tokens`` (B, L) are C-contiguous and in 0 .. V-1: they are not checked.
         """
         exact = self._function.score(tokens)
         return (exact if noise is None else exact + noise), exact

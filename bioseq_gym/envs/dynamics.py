@@ -64,7 +64,7 @@ class Dynamics(ABC):
 
     @abstractmethod
     def candidates(self, actions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.intp] | None]:
-        """The sequences (M, L) that ``actions`` ask for, read-only, and the episodes (M,) that ask; None: all do."""
+        """The sequences (M, L) that ``actions`` ask for, and the episodes (M,) that ask; None: all do."""
 
     @abstractmethod
     def settle(self, actions: NDArray[np.int64], observed: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
@@ -145,7 +145,6 @@ class EditDynamics(Dynamics):
         """See :class:`Dynamics`."""
         edited: NDArray[np.uint8] = self.tokens.copy()
         place_tokens(actions, edited)
-        edited.setflags(write=False)
         return edited, None
 
     def settle(self, actions: NDArray[np.int64], observed: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
@@ -196,7 +195,6 @@ class BuildDynamics(Dynamics):
         asking = np.flatnonzero(steps == self.L - 1)
         built = self.tokens[asking].astype(np.uint8)
         built[:, -1] = actions[asking, 0]
-        built.setflags(write=False)
         return built, asking
 
     def settle(self, actions: NDArray[np.int64], observed: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
@@ -237,9 +235,7 @@ class ProposeDynamics(Dynamics):
 
     def candidates(self, actions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], None]:
         """See :class:`Dynamics`."""
-        proposed = actions.astype(np.uint8)
-        proposed.setflags(write=False)
-        return proposed, None
+        return actions.astype(np.uint8), None
 
     def settle(self, actions: NDArray[np.int64], observed: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
         """See :class:`Dynamics`."""

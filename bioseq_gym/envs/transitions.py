@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from bioseq_gym.compiled import compiled
 
 EPISODE = np.dtype(
     [
@@ -24,16 +22,7 @@ EPISODE = np.dtype(
 """What is known of one episode, beside its tokens. One array of these is cheaper to hand to a kernel than seven."""
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any]
-    try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # a read-only installation without a writable home: compiled anew in each process
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def first_out_of_range(
     actions: NDArray[np.int64],  # (N, A)
     limits: NDArray[np.int64],  # (A,)
@@ -48,7 +37,7 @@ def first_out_of_range(
     return -1
 
 
-@_compiled
+@compiled
 def place_tokens(
     actions: NDArray[np.int64],  # (N, 2) position and token
     tokens: NDArray[np.uint8],  # (N, L) changed
@@ -58,7 +47,7 @@ def place_tokens(
         tokens[i, actions[i, 0]] = actions[i, 1]
 
 
-@_compiled
+@compiled
 def settle_edits(
     actions: NDArray[np.int64],  # (N, 2) position and token
     observed: NDArray[np.float64],  # (N,) values of the edited sequences, -inf where infeasible
@@ -82,7 +71,7 @@ def settle_edits(
         episode.truncated = episode.steps >= horizon and not episode.terminated
 
 
-@_compiled
+@compiled
 def append_tokens(
     actions: NDArray[np.int64],  # (N, 1) the next token
     observed: NDArray[np.float64],  # (M,) values of the M sequences that this step completes, in order

@@ -26,11 +26,11 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
     and a list seeds each by itself. What differs is Gymnasium's convention for vectors, in its same-step mode:
 
     - An episode that ends is reset in the same step: the observation is the new episode's first.
-      ``infos["final_obs"]`` (N, L) and ``infos["final_info"]`` hold what the ended episode's last step gave, in the
-      rows where ``infos["_final_obs"]`` and ``infos["_final_info"]`` (N,) are True, and zeros elsewhere.
+      ``infos["final_obs"]`` and ``infos["final_info"]`` hold what the ended episode's last step gave, in the rows where
+      ``infos["_final_obs"]`` and ``infos["_final_info"]`` (N,) are True.
     - Each entry ``infos[key]`` is an array (N, ...) with a mask ``infos["_" + key]`` of the rows that have one.
-    - ``infos["final_obs"]`` is one array of integers, where Gymnasium's own vector environments have an array of
-      objects: indexing it by row or by mask gives the same.
+    - ``infos["final_obs"]`` (N,) is an array of objects, each (L,) or None, so that a wrapper can put a transformed one
+      in its place, as Gymnasium's do. The other arrays hold zeros where their mask is False.
     - ``reset(options={"reset_mask": mask})`` resets some rows only.
     - Under a :class:`VectorEvaluationBudget`, a step whose new sequences do not fit truncates every episode.
       ``infos["budget_exhausted"]`` is True for all, in ``infos`` and in ``infos["final_info"]``.
@@ -90,8 +90,8 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
 
     def _finish(self, ended: NDArray[np.bool_], funded: bool) -> Infos:
         """Reset the ``ended`` episodes; return what their last step gave."""
-        final_obs = self._dynamics.observations()
-        final_obs[~ended] = 0
+        final_obs = np.full(self.num_envs, None)
+        final_obs[ended] = np.fromiter(self._dynamics.tokens[ended].astype(np.int64), object)  # rows
         final: Infos = {}
         if self._dynamics.always_valued or funded:
             final = self._infos(("value", "feasible"), ended)
