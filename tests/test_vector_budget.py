@@ -121,17 +121,21 @@ def test_step_and_evaluate_share_the_ledger_with_a_single_environments() -> None
         env.evaluate(np.random.default_rng(0).integers(0, 8, (120, 12)))
 
 
-def test_a_resumed_run_steps_for_free(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_a_resumed_run_steps_for_free(tmp_path: Path, noise: float) -> None:
     def run(budget: int) -> list[str]:
-        env = budgeted(budget, tmp_path / "l")
+        env = budgeted(budget, tmp_path / "l", noise_std=noise)
         seen = [repr(env.reset(seed=0)), *(repr(env.step(action)) for action in actions(env, 15))]
         env.close()
         return seen
 
     seen = run(100)
     data = (tmp_path / "l").read_bytes()
-    assert run(len(Ledger.read(tmp_path / "l"))) == seen
-    assert (tmp_path / "l").read_bytes() == data
+    spent = len(Ledger.read(tmp_path / "l"))
+    for length in (len(data), 64 + (12 + 24) * 22):  # as it ended, and as if killed in the middle of a step's records
+        (tmp_path / "l").write_bytes(data[:length])
+        assert run(spent) == seen
+        assert (tmp_path / "l").read_bytes() == data
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ class EvaluationBudget(_Budget, gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Reinforcement learning uses :meth:`step`, batch optimizers use :meth:`evaluate`; both write the same ledger. Each
     distinct sequence is charged once, infeasible ones too; repeats and resets are free. When nothing is left,
-    ``step`` truncates the episode with ``info["budget_exhausted"]`` and ``evaluate`` raises. The budget holds for
+    ``step`` truncates the episode with ``info["budget_exhausted"]`` and ``evaluate`` raises. With noise repeats are
+    charged like all rows, and ``evaluate`` draws from the environment's generator. The budget holds for
     ``env.unwrapped`` as well, can't be given twice, and neither wrapper nor environment can be copied. Motifs, optimum
     and transition matrix are in no attribute of what is reachable from here, and ``spec`` is None, since it would name
     them. That keeps honest agents honest; against others there is the replay, see ``leaderboards/README.md``.
@@ -134,7 +135,8 @@ class VectorEvaluationBudget(_Budget, VectorWrapper[Any, Any, Any, Any, Any]):
     """A vector environment of bioseq_gym with a fixed number of evaluations: :class:`EvaluationBudget` for N at a time.
 
     All sub-environments share one budget and one ledger. A :meth:`step` whose new sequences do not fit in what is left
-    scores none of them: it truncates every sub-environment, with ``infos["budget_exhausted"]`` True for all.
+    scores none of them: it truncates every sub-environment, with ``infos["budget_exhausted"]`` True for all. With noise
+    ``evaluate`` draws from the first sub-environment's generator.
 
     Args:
         env: a vector environment of bioseq_gym without a budget, from ``gymnasium.make_vec``.
