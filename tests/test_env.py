@@ -212,7 +212,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"horizon": True}, InvalidSpec, "horizon is True"),
     ({"horizon": 2.5}, InvalidSpec, r"horizon is 2\.5"),
     ({"reveal_constraints": 1}, InvalidSpec, "reveal_constraints is 1; give True or False"),
-    ({"horizons": 3}, TypeError, "unexpected keyword argument 'horizons'"),
+    ({"horizons": 3}, InvalidSpec, "there is no argument 'horizons'; there are task, V, L, .*, horizon, noise_std"),
 ]
 
 

@@ -19,6 +19,7 @@ from bioseq_gym.suite import Task, generated_task, load_task
 PAPER_DEFAULTS = {"V": 32, "L": 32, "c": 4, "k": 4}
 RENDER_MODES = ["ansi", "rgb_array"]
 
+_NUMBERS = ("V", "L", "c", "k", "q", "epistasis", "seed")
 _NO_VALUES = np.empty(0)
 
 
@@ -34,7 +35,7 @@ class Episodes:
         own: ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``, and what the dynamics take.
 
     Raises:
-        InvalidSpec: an argument is out of range.
+        InvalidSpec: an argument is out of range, or there is none of its name.
         UnknownName: there is no such task.
     """
 
@@ -57,7 +58,8 @@ class Episodes:
         self.render_mode = render_mode
         self.reveal_constraints = reveal_constraints
         self.noise_std = _checked_noise(noise_std)
-        numbers = {name: own.pop(name, None) for name in ("V", "L", "c", "k", "q", "epistasis", "seed")}
+        self._check_names(own)
+        numbers = {name: own.pop(name, None) for name in _NUMBERS}
         resolved = resolve_task(task, {name: value for name, value in numbers.items() if value is not None})
         self._oracle: Oracle | MeteredOracle = Oracle(resolved.function, noisy=self.noise_std > 0.0)
         self.initial_solution: NDArray[np.int64] = resolved.initial_solution
@@ -70,6 +72,12 @@ class Episodes:
         self._trace: NDArray[np.float64] | None = None
         if render_mode == "rgb_array" and self._dynamics.always_valued and self.horizon > 1:
             self._trace = np.full((count, TRACE_POINTS), np.nan)
+
+    def _check_names(self, own: dict[str, Any]) -> None:
+        known = ["task", *_NUMBERS, *self.dynamics_class.arguments, "noise_std", "reveal_constraints", "render_mode"]
+        for name in own:
+            if name not in known:
+                raise InvalidSpec(f"there is no argument {name!r}; there are {', '.join(known)}")
 
     @abstractmethod
     def draw_noise(self, rows: NDArray[np.intp] | None, count: int) -> NDArray[np.float64] | None:

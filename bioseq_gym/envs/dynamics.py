@@ -37,6 +37,7 @@ class Dynamics(ABC):
     """
 
     always_valued: ClassVar[bool] = True  # or only at the end
+    arguments: ClassVar[tuple[str, ...]] = ()  # by keyword, beside the ones above
     horizon: int
 
     def __init__(
@@ -127,6 +128,8 @@ class Dynamics(ABC):
 
 class EditDynamics(Dynamics):
     """``Ehrlich-v0``: an action (position, token) edits the sequence, or is refused where that is infeasible."""
+
+    arguments = ("horizon",)
 
     def __init__(self, *arguments: Any, horizon: int | None = None) -> None:
         super().__init__(*arguments)
