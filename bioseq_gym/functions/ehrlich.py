@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from bioseq_gym.functions.kernels import forbidden_windows, narrow, response_pro
 from bioseq_gym.functions.spec import EhrlichSpec, optimal_solution
 
 _FEW = 12  # rows that score_rows scores in less time than score_batch
-_CHUNK = 2**18  # tokens that are converted, or given to a thread, at a time
+_CHUNK = 2**20  # tokens that are converted, or given to a thread, at a time
 
 
 class MotifMatch(NamedTuple):
@@ -103,20 +103,29 @@ class Ehrlich:
         """Write the values of ``batch``; False where a token is not in 0 .. V-1."""
         if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
             raise InvalidConfig(f"threads is {threads!r}; give an integer of at least 1")
-        size = max(64, _CHUNK // self.spec.L)
+        share = len(batch) if threads == 1 else -(-len(batch) // (4 * int(threads)))
+        size = max(64, min(share, _CHUNK // self.spec.L))
         if threads == 1 and (len(batch) <= size or _is_bytes(batch)):
             return self._score_part(batch, values)
         starts = iter(range(0, len(batch), size))  # shared by the threads: next() is atomic
+        done: list[bool | BaseException] = []
 
-        def work() -> bool:
-            return all(self._score_part(batch[i : i + size], values[i : i + size]) for i in starts)
+        def work() -> None:
+            try:
+                done.append(all(self._score_part(batch[i : i + size], values[i : i + size]) for i in starts))
+            except BaseException as error:
+                done.append(error)
 
-        if threads == 1:
-            return work()
-        with ThreadPoolExecutor(int(threads) - 1) as pool:
-            others = [pool.submit(work) for _ in range(int(threads) - 1)]
-            mine = work()
-            return all([mine, *(other.result() for other in others)])
+        others = [threading.Thread(target=work) for _ in range(int(threads) - 1)]
+        for other in others:
+            other.start()
+        work()
+        for other in others:
+            other.join()
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return all(done)
 
     def _score_part(self, rows: NDArray[Any], values: NDArray[np.float64]) -> bool:
         if len(rows) < _FEW:
