@@ -6,7 +6,8 @@
 
 1. ``_load``: the bytes, 8 tokens to a word.
 2. ``_mark_infeasible``: look up whether the transitions within each window of three tokens are allowed.
-3. ``_transpose`` and ``_digits``: ``digit[d, v, t]``, whether base-4 digit d of token t is v, in each sequence.
+3. ``_transpose`` and ``_digits``: ``digit[d, v, t]``, whether digit d of token t is v, in each sequence. A token has
+   three digits, of two bits or of three.
 4. ``_count``: how many elements of a motif match if it starts at position l, in binary: ``count[p, l]``.
 5. ``_maximum``: the largest count over l.
 6. ``_multiply``: turn the counts of all motifs into the value.
@@ -25,6 +26,7 @@ from bioseq_gym.compiled import compiled
 
 U = np.uint64
 Words = NDArray[np.uint64]
+Rows = tuple[int, int, int]
 
 _TILE = 32  # words of 8 tokens that a tile is wide: its arrays then fit the innermost cache
 _FIELDS = U(0x0001_0001_0001_0001)  # a word as four fields of 16 bits
@@ -106,15 +108,15 @@ def score_batch(
     G = (L + U(7)) // U(8)  # words to a sequence
     W = max(U(1), min(U(_TILE) // G, (B + U(63)) // U(64)))  # blocks to a tile
     T = W * U(8) * G  # positions in a row of a bit-sliced array: those of the first block, then of the next
-    n_digits = U(3) if bits <= 5 else U(4)  # base-4 digits of a token
+    width = U(2) if bits <= 5 else U(3)  # bits of a digit of a token
     P = U(1)  # bits of a count
     while k >> P:
         P += U(1)
 
     words, windows = np.zeros(U(8) * T + U(1), U), np.empty(U(8) * T, U)
     infeasible = np.empty(U(64) * W, np.uint8)
-    planes, digit = np.zeros(U(2) * n_digits * T, U), np.empty(U(4) * n_digits * T, U)
-    match, count = np.empty(U(4) * T, U), np.empty(max(P, U(3)) * T, U)
+    planes, digit = np.zeros(U(3) * width * T, U), np.zeros(((U(3) << width) + U(1)) * T, U)
+    count, scratch = np.empty(max(P, U(3)) * T, U), np.empty(T, U)
     best = np.zeros(U(64) * W, U)
 
     for start in range(U(0), B, U(64) * W):
@@ -127,15 +129,15 @@ def score_batch(
         _load(tokens, start, rows, L, G, W, words)
         _mark_infeasible(words, G, W, U(bits), forbidden, windows, infeasible)
         _transpose(words, W * G)
-        _digits(words, U(bits), n_digits, W * G, planes, digit)
+        _digits(words, U(bits), width, W * G, planes, digit)
         done = U(0)
         while done < c:  # as many motifs at a time as their counts fit in 64 bits
             group = min(U(64) // P, c - done)
             for i in range(group):
-                _count(digit, n_digits, T, motifs[done + i], offsets[done + i], match, count, P)
+                _count(digit, width, T, motifs[done + i], offsets[done + i], P, count, scratch)
                 starts = L - U(offsets[done + i, k - U(1)])
                 for w in range(W):
-                    _maximum(count, P, T, w * U(8) * G, starts, match, best, i * P * W + w, W)
+                    _maximum(count, P, T, w * U(8) * G, starts, scratch, best, i * P * W + w, W)
             _transpose(best, W)  # now best[s, w] holds all the counts of sequence s in block w
             _multiply(best, W, P, group, done == U(0), response, products, start, rows, values)
             done += group
@@ -252,82 +254,91 @@ def _transpose(words: Words, n: int) -> None:
 
 
 @compiled
-def _digits(words: Words, bits: int, n_digits: int, n: int, planes: Words, digit: Words) -> None:
-    """``planes[p, t]``: bit p of token t, from the transposed words; ``digit[d, v, t]``: whether digit d is v."""
+def _digits(words: Words, bits: int, width: int, n: int, planes: Words, digit: Words) -> None:
+    """``planes[p, t]``: bit p of token t, from the transposed words; ``digit[d, v, t]``: whether digit d of it is v."""
     T = U(8) * n
     for p in range(bits):  # the other planes stay 0
         for f in range(n):
             for i in range(U(8)):
                 planes[p * T + U(8) * f + i] = words[(U(8) * i + p) * n + f]
-    for d in range(n_digits):
-        low, high = U(2) * d * T, (U(2) * d + U(1)) * T
-        for v in range(U(4)):
-            not_low, not_high = (v & U(1)) - U(1), (v >> U(1)) - U(1)  # all ones where that bit of v is 0
-            out = (U(4) * d + v) * T
-            for t in range(T):
-                digit[out + t] = (planes[low + t] ^ not_low) & (planes[high + t] ^ not_high)
+    for d in range(U(3)):
+        p0, p1, p2 = d * width * T, (d * width + U(1)) * T, (d * width + U(2)) * T
+        for v in range(U(1) << width):
+            f0, f1, f2 = (v & U(1)) - U(1), ((v >> U(1)) & U(1)) - U(1), (v >> U(2)) - U(1)  # all ones for a bit of 0
+            out = ((d << width) + v) * T
+            if width == 2:
+                for t in range(T):
+                    digit[out + t] = (planes[p0 + t] ^ f0) & (planes[p1 + t] ^ f1)
+            else:
+                for t in range(T):
+                    digit[out + t] = (planes[p0 + t] ^ f0) & (planes[p1 + t] ^ f1) & (planes[p2 + t] ^ f2)
 
 
 @compiled
-def _match(digit: Words, n_digits: int, T: int, token: int, offset: int, match: Words, out: int) -> None:
-    """``match[out, l]``: whether token l + offset is ``token``, for the l at which that is within the tile."""
-    d0, d1, d2, d3 = token & U(3), (token >> U(2)) & U(3), (token >> U(4)) & U(3), (token >> U(6)) & U(3)
-    d0, d1, d2, d3 = d0 * T + offset, (U(4) + d1) * T + offset, (U(8) + d2) * T + offset, (U(12) + d3) * T + offset
-    if n_digits == 3:
-        for t in range(T - offset):
-            match[out * T + t] = digit[d0 + t] & digit[d1 + t] & digit[d2 + t]
-    else:
-        for t in range(T - offset):
-            match[out * T + t] = digit[d0 + t] & digit[d1 + t] & digit[d2 + t] & digit[d3 + t]
+def _element(motif: NDArray[np.int64], offsets: NDArray[np.int64], j: int, width: int, T: int) -> Rows:
+    """Where in ``digit`` the three digits of element j are, for a motif that starts at 0; zeros beyond the last."""
+    if j >= U(len(motif)):
+        zeros = (U(3) << width) * T
+        return zeros, zeros, zeros
+    token, offset, low = U(motif[j]), U(offsets[j]), (U(1) << width) - U(1)
+    return (
+        (token & low) * T + offset,
+        ((U(1) << width) + ((token >> width) & low)) * T + offset,
+        ((U(2) << width) + (token >> (width + width))) * T + offset,
+    )
+
+
+@compiled
+def _four(digit: Words, e0: Rows, e1: Rows, e2: Rows, e3: Rows, t: int) -> Rows:
+    """How many of four elements match at t, as ones, twos and fours: a full adder for three, a half adder for one."""
+    m0 = digit[e0[0] + t] & digit[e0[1] + t] & digit[e0[2] + t]
+    m1 = digit[e1[0] + t] & digit[e1[1] + t] & digit[e1[2] + t]
+    m2 = digit[e2[0] + t] & digit[e2[1] + t] & digit[e2[2] + t]
+    m3 = digit[e3[0] + t] & digit[e3[1] + t] & digit[e3[2] + t]
+    odd = m0 ^ m1
+    three, carry = odd ^ m2, (m0 & m1) | (odd & m2)
+    carry_3 = three & m3
+    return three ^ m3, carry ^ carry_3, carry & carry_3
 
 
 @compiled
 def _count(
     digit: Words,
-    n_digits: int,
+    width: int,
     T: int,
     motif: NDArray[np.int64],
     offsets: NDArray[np.int64],
-    match: Words,
-    count: Words,
     P: int,
+    count: Words,
+    carries: Words,
 ) -> None:
     """``count[p, l]``: bit p of the number of elements that match if the motif starts at l; four elements at a time."""
     k = U(len(motif))
     n = T - U(offsets[k - U(1)])
     for j in range(U(0), k, U(4)):
-        for e in range(U(4)):
-            if j + e < k:
-                _match(digit, n_digits, T, U(motif[j + e]), U(offsets[j + e]), match, e)
-            else:
-                match[e * T : (e + U(1)) * T] = 0
-        for t in range(n):
-            # a full adder for three of them, a half adder for the fourth: ones + 2 twos + 4 fours
-            m0, m1, m2, m3 = match[t], match[T + t], match[U(2) * T + t], match[U(3) * T + t]
-            odd = m0 ^ m1
-            three, carry = odd ^ m2, (m0 & m1) | (odd & m2)
-            ones, carry_3 = three ^ m3, three & m3
-            twos, fours = carry ^ carry_3, carry & carry_3
-            if j == U(0):
-                count[t], count[T + t], count[U(2) * T + t] = ones, twos, fours
-            else:  # add them to the count
-                c0, c1, c2 = count[t], count[T + t], count[U(2) * T + t]
-                carry = c0 & ones
-                count[t] = c0 ^ ones
-                odd = c1 ^ twos
-                count[T + t] = odd ^ carry
-                carry = (c1 & twos) | (odd & carry)
-                odd = c2 ^ fours
-                count[U(2) * T + t] = odd ^ carry
-                match[t] = (c2 & fours) | (odd & carry)
+        e0, e1 = _element(motif, offsets, j, width, T), _element(motif, offsets, j + U(1), width, T)
+        e2, e3 = _element(motif, offsets, j + U(2), width, T), _element(motif, offsets, j + U(3), width, T)
         if j == U(0):
+            for t in range(n):
+                count[t], count[T + t], count[U(2) * T + t] = _four(digit, e0, e1, e2, e3, t)
             count[U(3) * T : P * T] = 0
-        else:
-            for p in range(U(3), P):  # the carry goes on
-                for t in range(n):
-                    carry = match[t]
-                    match[t] = carry & count[p * T + t]
-                    count[p * T + t] ^= carry
+            continue
+        for t in range(n):  # add them to the count
+            ones, twos, fours = _four(digit, e0, e1, e2, e3, t)
+            c0, c1, c2 = count[t], count[T + t], count[U(2) * T + t]
+            carry = c0 & ones
+            count[t] = c0 ^ ones
+            odd = c1 ^ twos
+            count[T + t] = odd ^ carry
+            carry = (c1 & twos) | (odd & carry)
+            odd = c2 ^ fours
+            count[U(2) * T + t] = odd ^ carry
+            carries[t] = (c2 & fours) | (odd & carry)
+        for p in range(U(3), P):
+            for t in range(n):
+                carry = carries[t]
+                carries[t] = carry & count[p * T + t]
+                count[p * T + t] ^= carry
 
 
 @compiled
