@@ -9,6 +9,7 @@ algorithm that both papers compare with: truncation selection, uniform crossover
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,17 +126,41 @@ class HoloConfig:
 def run_holo(env: EvaluationBudget, seed: int, config: HoloConfig) -> None:
     """Evolve a population that starts as copies of the initial solution, until the next generation does not fit."""
     rng = np.random.default_rng(seed)
-    population = np.repeat(env.initial_solution[None].astype(np.uint8), config.population, axis=0)
+    n = config.population
+    worst = n - 1 - int((n - 1) * config.survival)  # the last survivor's place, from the smallest value up
+    population = np.repeat(env.initial_solution[None].astype(np.uint8), n, axis=0)
     while not env.done:
-        loss = -env.evaluate(population)[0]
-        survives = loss <= np.quantile(loss, config.survival, method="lower")
-        survivors = population[survives]
-        missing = config.population - len(survivors)
-        first, second = survivors[rng.integers(len(survivors), size=(2, missing))]
-        mixed = np.where(rng.random(first.shape) < config.recombination, second, first)
-        population[~survives] = mixed
-        mutate = rng.random(population.shape) < config.mutation
-        population[mutate] = rng.integers(env.vocabulary_size, size=mutate.sum())
+        values = env.evaluate(population)[0]
+        survivors = np.flatnonzero(values >= np.partition(values, worst)[worst])
+        parents = survivors[rng.integers(len(survivors), size=(2, n))]
+        parents[:, survivors] = survivors  # who survives is both of its own parents
+        first, second = population.take(parents, axis=0)
+        population = first ^ (first ^ second) * coin_flips(config.recombination, first.shape, rng)  # 1: of the second
+        # a coin flip at every position, of which few are heads: first how many are, then which
+        count = rng.binomial(population.size, config.mutation)
+        mutate = rng.choice(population.size, count, replace=False, shuffle=False)
+        population.ravel()[mutate] = rng.integers(env.vocabulary_size, size=count)
+
+
+def coin_flips(probability: float, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """``shape`` of independent 0 and 1; each is 1 with exactly this probability, in [0, 1].
+
+    A flip is 1 if a uniform number is below the probability. Binary digits of the two are compared, from the first on
+    and for 64 flips in a word, until no number is equal so far: one round for 1/2, about twenty in general.
+    """
+    size = math.prod(shape)
+    flips = np.zeros((size + 63) // 64, np.uint64)
+    equal = ~flips
+    while probability > 0.0 and equal.any():
+        digits = rng.integers(2**64, size=len(flips), dtype=np.uint64)
+        probability *= 2.0
+        if probability >= 1.0:
+            flips |= equal & ~digits
+            equal &= digits
+            probability -= 1.0
+        else:
+            equal &= ~digits
+    return np.unpackbits(flips.astype("<u8").view(np.uint8), count=size).reshape(shape)
 
 
 AGENT = Agent("genetic", run, Config())

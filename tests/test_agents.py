@@ -16,8 +16,8 @@ import bioseq_gym
 from bioseq_gym import BudgetExhausted, EvaluationBudget, InvalidConfig, MissingDependency, UnknownName
 from bioseq_gym.agent import Agent, agent_names, check_config, load_agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
+from bioseq_gym.agents.genetic_agent import HOLO, best_first, breed, coin_flips, shift_segment
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
-from bioseq_gym.agents.genetic_agent import best_first, breed, shift_segment
 
 ROOT = Path(__file__).parents[1]
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
@@ -196,6 +196,74 @@ def test_a_shift_moves_what_lies_between_by_one() -> None:
         kept = [i for i in range(10) if y[i] == i]
         moved = [i for i in range(10) if (i > 0 and y[i] == i - 1) or (i < 9 and y[i] == i + 1)]
         assert len(set(kept) | set(moved)) >= 9  # all but the inserted token
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.005, 0.3, 0.5, 0.75, 1.0])
+def test_coin_flips_are_ones_with_their_probability_and_independent(probability: float) -> None:
+    flips = coin_flips(probability, (3001, 33), np.random.default_rng(0))
+    assert flips.shape == (3001, 33)
+    assert set(np.unique(flips)) <= {0, 1}
+    variance = probability * (1.0 - probability)
+    assert abs(flips.mean() - probability) <= 4.0 * np.sqrt(variance / flips.size)
+    for other in (flips[:, 1:] * flips[:, :-1], flips[1:] * flips[:-1]):
+        assert abs(other.mean() - probability**2) <= 4.0 * np.sqrt(3.0 * variance / other.size)
+
+
+class OneGeneration:
+    """Stands for the budget: puts ``parents`` in the place of the first generation and keeps the second."""
+
+    vocabulary_size = 200
+
+    def __init__(self, parents: np.ndarray, values: np.ndarray) -> None:
+        self.initial_solution, self.parents, self.values = parents[0], parents, values
+        self.children: np.ndarray | None = None
+        self.asked = 0
+
+    @property
+    def done(self) -> bool:
+        return self.asked == 2
+
+    def evaluate(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.asked += 1
+        self.children = x.copy()
+        x[:] = self.parents
+        return self.values, np.isfinite(self.values)
+
+    @classmethod
+    def after(cls, parents: np.ndarray, values: np.ndarray, **settings: float) -> np.ndarray:
+        env = cls(parents.astype(np.uint8), values)
+        HOLO.run(env, 0, replace(HOLO.config, population=len(parents), **settings))  # type: ignore[arg-type]
+        assert env.children is not None
+        return env.children
+
+
+def test_holos_survivors_stay_and_their_children_take_each_token_from_one_of_two() -> None:
+    """Parent i has token i everywhere; the best four of the ten survive, and who is as good as the fourth."""
+    parents = np.repeat(np.arange(10)[:, None], 20_000, axis=1)
+    values = np.array([0.5, -np.inf, 0.3, 0.3, 0.3, -np.inf, 0.3, 0.1, 0.1, 0.4])
+    survivors = [0, 2, 3, 4, 6, 9]  # as loss <= np.quantile(loss, 0.4, method="lower") has it
+    children = OneGeneration.after(parents, values, survival=0.4, recombination=0.3, mutation=1e-4)
+    common = [np.flatnonzero(np.bincount(child, minlength=200) > 100).tolist() for child in children]
+    assert [common[i] for i in survivors] == [[i] for i in survivors]
+    bred = [common[i] for i in range(10) if i not in survivors]
+    assert all(set(tokens) <= set(survivors) and len(tokens) in (1, 2) for tokens in bred)
+    mixed = [child for child, tokens in zip(children, common, strict=True) if len(tokens) == 2]
+    assert mixed
+    for child in mixed:
+        assert np.sort(np.bincount(child))[-2] / 20_000 == pytest.approx(0.3, abs=0.013)  # four standard deviations
+
+
+@pytest.mark.parametrize("mutation", [0.005, 0.2, 1.0])
+def test_holos_mutation_reaches_everyone_at_every_position_with_its_probability(mutation: float) -> None:
+    """Without a feasible sequence all survive; of 200 tokens drawn, one is the token that stood there."""
+    children = OneGeneration.after(np.zeros((2000, 50)), np.full(2000, -np.inf), mutation=mutation)
+    changed, expected = children != 0, mutation * 199 / 200
+    spread = np.sqrt(expected * (1.0 - expected))
+    assert abs(changed.mean() - expected) <= 4.0 * spread / np.sqrt(changed.size)
+    assert np.abs(changed.mean(axis=0) - expected).max() <= 4.5 * spread / np.sqrt(2000)
+    assert np.abs(np.bincount(children[changed], minlength=200)[1:] / changed.sum() - 1 / 199).max() <= 4.5 * np.sqrt(
+        1 / 199 / changed.sum()
+    )
 
 
 def test_transitions_are_learned_from_single_suspects_only() -> None:
