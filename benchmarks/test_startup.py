@@ -18,11 +18,13 @@ print(perf_counter() - start)
 """
 
 FIRST_SCORE = """
+import sys
 from time import perf_counter
+import numpy as np
 import bioseq_gym
 start = perf_counter()
 function = bioseq_gym.load_task("llome/ehr-V32-L128-c4-k4-q4").function
-function(function.initial_solution()[None])
+function(np.repeat(function.initial_solution()[None], int(sys.argv[1]), axis=0))
 print(perf_counter() - start)
 """
 
@@ -68,13 +70,21 @@ def test_import(record: Record) -> None:
 
 
 def test_first_score(tmp_path: Path, record: Record) -> None:
-    caches = [tmp_path / str(i) for i in range(3)]
-    cold = [run(FIRST_SCORE, cache=cache) for cache in caches]
-    warm = [run(FIRST_SCORE, cache=cache) for cache in caches for _ in range(3)]
-    note = "from after `import bioseq_gym` to the value of one sequence: `load_task(...)` at L=128, compiling, scoring"
-    record("cold", Measured(median(cold), duration(median(cold)), note=f"{note}; no cache, {len(cold)} processes"))
-    note = f"the same with Numba's cache, {len(warm)} processes"
-    record("warm", Measured(median(warm), duration(median(warm)), note=note))
+    cold, warm = {}, {}
+    for rows in (1, 1000):  # each has kernels of its own
+        caches = [tmp_path / f"{rows}-{i}" for i in range(3)]
+        cold[rows] = median([run(FIRST_SCORE, str(rows), cache=cache) for cache in caches])
+        warm[rows] = median([run(FIRST_SCORE, str(rows), cache=cache) for cache in caches for _ in range(3)])
+    counted = (
+        "from after `import bioseq_gym` to the values, int64 tokens: `load_task(...)` at L=128, compiling, scoring"
+    )
+    for key, seconds, processes in (
+        ("cold", cold, "no cache, 3 processes"),
+        ("warm", warm, "Numba's cache, 9 processes"),
+    ):
+        each = f"{duration(seconds[1])} for one sequence, {duration(seconds[1000])} for 1000"
+        worst = max(seconds.values())
+        record(key, Measured(worst, duration(worst), note=f"{counted}; {each}; {processes}"))
 
 
 def test_extra_memory(record: Record) -> None:
