@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bioseq_gym.errors import InvalidConfig, InvalidSequence
-from bioseq_gym.functions.kernels import forbidden_windows, narrow, response_products, score_batch, score_rows
+from bioseq_gym.functions.kernels import narrow, score_batch, score_rows
 from bioseq_gym.functions.spec import EhrlichSpec, optimal_solution
+from bioseq_gym.functions.tables import forbidden_windows, response_products
 
 _FEW = 12  # rows that score_rows scores in less time than score_batch
 _CHUNK = 2**20  # tokens that are converted, or given to a thread, at a time

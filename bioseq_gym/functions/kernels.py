@@ -94,11 +94,11 @@ def score_batch(
     x: NDArray[np.uint8],  # (B, L)
     V: int,
     bits: int,  # of a token
-    forbidden: NDArray[np.uint8],  # see forbidden_windows
+    forbidden: NDArray[np.uint8],  # see tables.py
     motifs: NDArray[np.int64],  # (c, k)
     offsets: NDArray[np.int64],  # (c, k) positions of the elements relative to the first
     response: NDArray[np.float64],  # (k + 1,) r(h) for 0 .. k matching elements
-    products: NDArray[np.float64],  # see response_products
+    products: NDArray[np.float64],  # see tables.py
     values: NDArray[np.float64],  # (B,) out
 ) -> bool:
     """Write f(x) into ``values``, -inf where x is infeasible; False where a token is not in 0 .. V-1."""
@@ -165,22 +165,6 @@ def _load(tokens: NDArray[np.uint8], start: int, rows: int, L: int, G: int, W: i
                 for i in range(U(8)):
                     word |= U(tokens[row + min(U(8) * whole + i, L - U(1))]) << (U(8) * i)
                 words[out + whole] = word
-
-
-def forbidden_windows(forbidden: NDArray[np.bool_]) -> tuple[int, NDArray[np.uint8]]:
-    """The bits of a token, and a table by window: 1 where a transition in it is forbidden.
-
-    A window is three tokens, the first in the lowest bits, where the table stays small; beyond 32 states it is two
-    tokens of 8 bits.
-    """
-    V = len(forbidden)
-    bits = max(1, (V - 1).bit_length())
-    if bits > 5:
-        bits = 8
-    pairs = np.zeros((2**bits, 2**bits), np.uint8)
-    pairs[:V, :V] = forbidden.T
-    windows = pairs if bits == 8 else np.bitwise_or(pairs[:, :, None], pairs)
-    return bits, windows.reshape(-1)
 
 
 @compiled
@@ -376,21 +360,6 @@ def _maximum(
                 for t in range(n):
                     largest[t] &= count[row + t] | ~found
             all_left = False
-
-
-def response_products(response: NDArray[np.float64], c: int) -> NDArray[np.float64]:
-    """The products of the responses of the first few of c motifs, by their counts, the first in the lowest bits.
-
-    As many motifs as make a table of at most 4096 entries, and one at least; multiplied in order, so that rounding is
-    that of the formula.
-    """
-    bits = (len(response) - 1).bit_length()
-    table = np.zeros(2**bits)
-    table[: len(response)] = response
-    products = table
-    for _ in range(1, min(c, 12 // bits)):
-        products = (products * table[:, None]).reshape(-1)
-    return products
 
 
 @compiled
