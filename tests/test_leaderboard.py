@@ -13,7 +13,7 @@ import pytest
 
 from bioseq_gym import InvalidSubmission, Ledger, load_task
 from bioseq_gym.agent import load_agent
-from bioseq_gym.budget.ledger import _chain, record_dtype
+from bioseq_gym.budget.records import record_dtype
 from bioseq_gym.leaderboard import HEADER, SUBMISSIONS, TABLE, read_board, submit, table, verify, write_table
 from bioseq_gym.runs import LEDGER, MANIFEST, Result, Run, parse_manifest, read_run, run_agent, write_manifest
 
@@ -42,7 +42,9 @@ def relabelled(run: Run, **columns: np.ndarray) -> Run:
     header, records = data[:64], np.frombuffer(data[64:], dtype).copy()
     for name, column in columns.items():
         records[name] = column
-    records["check"] = _chain(records.tobytes(), dtype.itemsize, zlib.crc32(header))
+    check = zlib.crc32(header)
+    for record in records:
+        record["check"] = check = zlib.crc32(record.tobytes()[:-4], check)
     return Run(run.path, run.manifest, Ledger.from_bytes(header + records.tobytes()))
 
 

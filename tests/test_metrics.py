@@ -29,8 +29,8 @@ def test_a_run_that_ended_keeps_its_last_regret(evaluations: int, regret: float)
 
 def test_shares_of_a_ledger() -> None:
     ledger = Ledger("00" * 32, V=4, L=2)
-    rows = [b"\0\0", b"\0\1", b"\0\0", b"\1\1"]
-    ledger._answer(rows, ledger._new_rows(rows), np.array([0.5, -np.inf, 0.0]))
+    rows = np.array([[0, 0], [0, 1], [0, 0], [1, 1]], np.uint8)
+    ledger._answer(ledger._look_up(rows), np.array([0.5, -np.inf, 0.0]))
     assert feasible_share(ledger) == 2 / 3
     assert distinct_share(ledger) == 3 / 4
 

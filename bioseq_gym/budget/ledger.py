@@ -21,28 +21,23 @@ import time
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseq_gym.budget.records import Batch, Records, record_dtype
 from bioseq_gym.errors import InvalidBudget, InvalidLedger, LedgerRepaired
 
 _MAGIC = b"BSGLEDG1"
 _HEADER = struct.Struct("<8sII32sB11xI")
-_REST = struct.Struct("<dQI")  # of a record, after the tokens and before the checksum
-_VALUE = struct.Struct("<d")
 _FSYNC_SECONDS = 1.0
+_MOST_CALLS = 2**32 - 1
 
 
 def file_size(L: int, records: int) -> int:
     """Bytes of the file of a ledger with so many records over sequences of L tokens."""
     return _HEADER.size + records * record_dtype(L).itemsize
-
-
-def record_dtype(L: int) -> np.dtype[np.void]:
-    """The packed dtype of one record of a ledger over sequences of L tokens."""
-    return np.dtype([("tokens", "u1", (L,)), ("value", "<f8"), ("asked", "<u8"), ("call", "<u4"), ("check", "<u4")])
 
 
 class Ledger:
@@ -81,9 +76,7 @@ class Ledger:
         that was resumed and is still re-asking what the ledger holds."""
         self.best_value = -math.inf
         """The largest value that was answered in this process."""
-        self._index: dict[bytes, int] = {}  # where repeats are charged, a key is a row and its place: all are distinct
-        self._data = bytearray(_header(digest, V, L, repeats_charged))  # up to self._size, the content of the file
-        self._record_size = record_dtype(L).itemsize
+        self._records = Records(_header(digest, V, L, repeats_charged), L, not repeats_charged)
         self._known = 0  # records at the last write: there are never fewer
         self._file: int | None = None
         self._synced = 0.0
@@ -116,7 +109,7 @@ class Ledger:
 
     def __len__(self) -> int:
         """Distinct rows that were answered: the evaluations charged."""
-        return len(self._index)
+        return len(self._records)
 
     @property
     def repeats(self) -> int:
@@ -126,26 +119,26 @@ class Ledger:
     @property
     def sequences(self) -> NDArray[np.uint8]:
         """(n, L) the distinct rows, in the order asked. A copy, as are the other columns."""
-        return self._column("tokens")
+        return self._records.column("tokens")
 
     @property
     def values(self) -> NDArray[np.float64]:
         """(n,) their values, -inf where infeasible."""
-        return self._column("value")
+        return self._records.column("value")
 
     @property
     def asked_counts(self) -> NDArray[np.uint64]:
         """(n,) rows asked, repeats included, up to and with each distinct one."""
-        return self._column("asked")
+        return self._records.column("asked")
 
     @property
     def call_numbers(self) -> NDArray[np.uint32]:
         """(n,) the call, counted from 1, that each distinct row came in."""
-        return self._column("call")
+        return self._records.column("call")
 
     def to_bytes(self) -> bytes:
         """The content of the ledger's file."""
-        return bytes(self._data[: self._size])
+        return self._records.to_bytes()
 
     def close(self) -> None:
         """Force the file to disk and release it. Asking again is then an error; reading is not."""
@@ -167,72 +160,56 @@ class Ledger:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise InvalidBudget("a ledger can't be copied or pickled: a copy would be a second budget")
 
-    @property
-    def _size(self) -> int:
-        return _HEADER.size + len(self) * self._record_size
+    def _look_up(self, tokens: NDArray[np.uint8]) -> Batch:
+        """What the ledger knows of ``tokens`` (B, L), C-contiguous and writable; not where repeats are charged."""
+        return self._records.look_up(tokens, self.position)
 
-    def _column(self, name: str) -> NDArray[Any]:
-        records = np.frombuffer(self._data, record_dtype(self.L), len(self), _HEADER.size)
-        column: NDArray[Any] = records[name].copy()  # a view would keep the data from growing
-        return column
-
-    @property
-    def _check(self) -> int:
-        end = self._size
-        return int.from_bytes(self._data[end - 4 : end], "little") if len(self) else zlib.crc32(self._data[:end])
-
-    def _new_rows(self, rows: list[bytes]) -> dict[bytes, int]:
-        """The rows that the ledger has no answer to, each with the index of its first occurrence in ``rows``."""
-        new: dict[bytes, int] = {}
-        for i, row in enumerate(rows):
-            if row not in self._index and row not in new:
-                new[row] = i
-        return new
-
-    def _unasked(self, rows: list[bytes]) -> int:
+    def _unasked(self, batch: Batch) -> int:
         """The number of distinct rows that this process has not asked, in the ledger's order, before."""
-        return len({row for row in rows if self._index.get(row, self.position) >= self.position})
+        places = batch.places()
+        return len(np.unique(places[places >= self.position]))
 
-    def _answer(self, rows: list[bytes], new: dict[bytes, int], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Record ``values`` of the ``new`` ones among ``rows``, then answer all rows."""
-        if new:
-            if self.position < len(self) and not self._goes_on_from_replay(rows, new):
+    def _answer(self, batch: Batch, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Record ``values`` of the new rows of ``batch``, then answer all of its rows."""
+        best, position = batch.best, batch.reached
+        if batch.new:
+            # A killed process may have written the first part of this very batch: it re-asks, in order, all that is
+            # left to replay before its first new row. If it does not, the run asks something else than before.
+            if self.position < len(self) and batch.reached != len(self):
                 self._leave_replay()
-            self._append(new, values)
-        answers, position = [], self.position
-        for row in rows:
-            place = self._index[row]
-            position += place == position
-            answers.append(_VALUE.unpack_from(self._data, _HEADER.size + place * self._record_size + self.L)[0])
-        self.best_value = max(self.best_value, max(answers))
-        self.asked += len(rows)
+            self._append(batch, values)
+            best, position = self._records.commit(batch, values), len(self)
+        self._count(batch.answers, best, position)
+        return batch.answers
+
+    def _count(self, answers: NDArray[np.float64], best: float, position: int) -> None:
+        self.best_value = max(self.best_value, best)
+        self.asked += len(answers)
         self.calls += 1
-        self.position = position
-        return np.array(answers)
+        self.position = position  # last: an interrupt before leaves it behind the records, and so in a replay
 
-    def _placed(self, rows: list[bytes]) -> list[bytes]:
-        """The keys of ``rows`` where repeats are charged: each with the place of its record, if it is asked next."""
-        return [row + place.to_bytes(8, "little") for place, row in enumerate(rows, self.position)]
+    def _held(self, tokens: NDArray[np.uint8]) -> NDArray[np.void]:
+        """The records that are next to be replayed, as many as there are rows in ``tokens`` or as are left."""
+        return self._records.between(self.position, min(self.position + len(tokens), len(self)))
 
-    def _asks_again(self, rows: list[bytes]) -> bool:
-        """Whether ``rows`` are what the ledger holds next, as far as it goes. For repeats that are charged."""
-        return all(key in self._index for key in self._placed(rows[: len(self) - self.position]))
+    def _asks_again(self, tokens: NDArray[np.uint8]) -> bool:
+        """Whether ``tokens`` are what the ledger holds next, as far as it goes. For repeats that are charged."""
+        held = self._held(tokens)["tokens"]
+        return np.array_equal(held, tokens[: len(held)])
 
-    def _answer_in_order(self, rows: list[bytes], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _answer_in_order(self, tokens: NDArray[np.uint8], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Answer rows that :meth:`_asks_again`; ``values`` (B,) are of all rows, and those held already don't count."""
-        keys = self._placed(rows)
-        new = self._new_rows(keys)
-        return self._answer(keys, new, values[list(new.values())])
-
-    def _goes_on_from_replay(self, rows: list[bytes], new: dict[bytes, int]) -> bool:
-        """Whether the batch re-asks, in order, all that is left to replay before its first new row.
-
-        So it does when a killed process had written the first part of this very batch.
-        """
-        position = self.position
-        for row in rows[: min(new.values())]:
-            position += self._index[row] == position
-        return position == len(self)
+        B, held = len(tokens), self._held(tokens)["value"].copy()
+        answers: NDArray[np.float64] = np.concatenate([held, values[len(held) :]])
+        new = B - len(held)
+        if new:
+            work = np.zeros(3 * B, np.uint64)
+            work[2 * B : 2 * B + new] = np.arange(len(held), B)
+            batch = Batch(tokens, work, len(self), new, len(self), answers, -math.inf)
+            self._append(batch, answers[len(held) :])
+            self._records.commit_unindexed(new)
+        self._count(answers, max(answers.tolist()), self.position + B)
+        return answers
 
     def _leave_replay(self) -> None:
         """The run asks something else than it did before it was cut: count all that the ledger holds as asked."""
@@ -242,26 +219,24 @@ class Ledger:
             self.best_value = float(self.values.max())
         self.position = len(self)
 
-    def _append(self, new: dict[bytes, int], values: NDArray[np.float64]) -> None:
-        """Write one record for each new row, and only then know them: the update of the index is what counts."""
+    def _append(self, batch: Batch, values: NDArray[np.float64]) -> None:
+        """Write one record for each new row. They are known only when the records are told so: that is what counts."""
         if len(self) < self._known:
             raise InvalidLedger(f"the ledger {self.path or 'in memory'} lost records; its file was left as it is")
         self._known = len(self)
-        old, size, check, records = len(self), self._size, self._check, bytearray()
-        for (row, i), value in zip(new.items(), values.tolist(), strict=True):
-            content = row[: self.L] + _REST.pack(value, self.asked + i + 1, self.calls + 1)
-            check = zlib.crc32(content, check)
-            records += content + check.to_bytes(4, "little")
+        if self.calls >= _MOST_CALLS:
+            raise InvalidLedger(
+                f"the ledger {self.path or 'in memory'} has no number for another call; ask more at once"
+            )
+        written = self._records.write(batch, values, self.asked, self.calls + 1)
         if self.path is not None:
-            self._write(records, size)
-        self._data[size:] = records
-        self._index.update(zip(new, range(old, old + len(new)), strict=True))
+            self._write(written, self._records.size)
 
-    def _write(self, data: bytes | bytearray, size: int) -> None:
+    def _write(self, data: bytes | memoryview, size: int) -> None:
         """One write(2). If it fails, for a full disk say, the file is cut back to the ``size`` that it had."""
         if self._file is None:
             raise InvalidLedger(f"the ledger {self.path} is closed; open it again to go on")
-        if os.lseek(self._file, 0, os.SEEK_END) != size:  # an interrupt came between a write and its entry in the index
+        if os.lseek(self._file, 0, os.SEEK_END) != size:  # an interrupt came after a write, before it counted
             os.ftruncate(self._file, size)
         try:
             cause = "the disk is full" if os.write(self._file, data) < len(data) else None
@@ -292,10 +267,10 @@ class Ledger:
 
     def _recover(self, path: Path) -> None:
         assert self._file is not None
-        data = path.read_bytes()
-        if len(data) < _HEADER.size and self._data.startswith(data):  # new, or killed while it was made
+        data, header = path.read_bytes(), self.to_bytes()
+        if len(data) < _HEADER.size and header.startswith(data):  # new, or killed while it was made
             os.ftruncate(self._file, 0)
-            self._write(self._data, 0)
+            self._write(header, 0)
             return
         digest, V, L, repeats_charged = _parse_header(data, str(path))
         if (digest, V, L) != (self.digest, self.V, self.L):
@@ -313,29 +288,23 @@ class Ledger:
 
     def _load(self, data: bytes, name: str) -> int:
         """Remember the whole records of ``data``; return the number of bytes up to the end of the last one."""
-        dtype = record_dtype(self.L)
-        count = (len(data) - _HEADER.size) // dtype.itemsize
-        body = data[_HEADER.size : _HEADER.size + count * dtype.itemsize]
-        records = np.frombuffer(body, dtype)
-        chain = _chain(body, dtype.itemsize, self._check)
-        wrong = np.flatnonzero(records["check"] != np.array(chain, np.uint32))
-        if wrong.size:
-            first = int(wrong[0])
-            if first < count - 1 and data[_HEADER.size + first * dtype.itemsize :].strip(b"\0"):
+        record = record_dtype(self.L).itemsize
+        count = (len(data) - _HEADER.size) // record
+        records = Records(data[: _HEADER.size + count * record], self.L, not self.repeats_charged)
+        highest = records.verify() if count else 0
+        if len(records) < count:
+            first = len(records)
+            if first < count - 1 and data[_HEADER.size + first * record :].strip(b"\0"):
                 raise InvalidLedger(
                     f"{name} is damaged or was altered: record {first + 1} of {count} fails its checksum. "
                     "Restore the file, or start the run again"
-                )
-            records = records[:first]  # the last write never reached the disk, or in part
-        if (records["tokens"] >= self.V).any():
+                )  # else the last write never reached the disk, or in part
+        if highest >= self.V:
             raise InvalidLedger(f"{name} holds a token outside 0 .. {self.V - 1}; it was not written by this library")
-        raw = records["tokens"].tobytes()
-        rows = [raw[i : i + self.L] for i in range(0, len(raw), self.L)]
-        self._index = {key: i for i, key in enumerate(self._placed(rows) if self.repeats_charged else rows)}
-        if len(self._index) != len(records):
+        if len(records) and not self.repeats_charged and not records.index():
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
-        self._data = bytearray(data[: self._size])
-        return self._size
+        self._records = records
+        return records.size
 
 
 def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:
@@ -356,12 +325,3 @@ def _parse_header(data: bytes, name: str) -> tuple[str, int, int, bool]:
     if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
         raise InvalidLedger(f"{name} is damaged: its header fails its checksum. Restore the file, or start again")
     return digest.hex(), V, L, bool(repeats_charged)
-
-
-def _chain(data: bytes, size: int, check: int) -> list[int]:
-    """The CRC-32 of each record in ``data``, without its last 4 bytes, going on from the one before."""
-    view, checks = memoryview(data), []
-    for start in range(0, len(data), size):
-        check = zlib.crc32(view[start : start + size - 4], check)
-        checks.append(check)
-    return checks

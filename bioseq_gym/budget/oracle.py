@@ -17,6 +17,7 @@ from bioseq_gym.functions import Ehrlich
 from bioseq_gym.functions.ehrlich import MotifMatch, check_sequences
 
 Values = NDArray[np.float64]
+_NO_VALUES = np.empty(0)
 Draw = Callable[[int], "Values | None"]
 
 
@@ -100,39 +101,36 @@ class MeteredOracle:
 
     def ask(self, tokens: NDArray[np.uint8], noise: Values | None) -> tuple[Values, Values]:
         """See :meth:`Oracle.ask`; charges and raises as :meth:`evaluate` does."""
-        ledger = self._ledger
         if os.getpid() != self._process:
             raise InvalidBudget("the environment belongs to another process; make one in this process")
-        raw = tokens.tobytes()  # a copy: what is scored is what is recorded, whatever the caller does to x meanwhile
-        rows = [raw[i : i + ledger.L] for i in range(0, len(raw), ledger.L)]
+        tokens = tokens.copy()  # what is scored is what is recorded, whatever the caller does to x meanwhile
         with self._lock:
             if noise is not None:
-                return self._answer_noisy(rows, np.frombuffer(raw, np.uint8).reshape(-1, ledger.L), noise)
-            values = self._answer(rows)
+                return self._answer_noisy(tokens, noise)
+            values = self._answer(tokens)
             return values, values
 
-    def _answer(self, rows: list[bytes]) -> Values:
+    def _answer(self, tokens: NDArray[np.uint8]) -> Values:
         ledger = self._ledger
-        new = ledger._new_rows(rows)
-        if len(new) > self._max_evaluations - len(ledger):
-            requested = ledger._unasked(rows)
+        batch = ledger._look_up(tokens)
+        if batch.new > self._max_evaluations - batch.known:
+            requested = ledger._unasked(batch)
             if requested <= self.remaining:  # a resumed run that asks something else than before it was cut
                 ledger._leave_replay()
-                requested = len(new)
+                requested = batch.new
             raise BudgetExhausted(self.remaining, requested)
-        tokens = np.frombuffer(b"".join(new), np.uint8).reshape(-1, ledger.L)
-        values = _FUNCTIONS[self].score(tokens) if new else np.empty(0)
-        return ledger._answer(rows, new, values)
+        values = _FUNCTIONS[self].score(batch.new_tokens()) if batch.new else _NO_VALUES
+        return ledger._answer(batch, values)
 
-    def _answer_noisy(self, rows: list[bytes], tokens: NDArray[np.uint8], noise: Values) -> tuple[Values, Values]:
+    def _answer_noisy(self, tokens: NDArray[np.uint8], noise: Values) -> tuple[Values, Values]:
         """Every row is new. A resumed run is answered what it was before as long as it asks what it did before."""
         ledger = self._ledger
-        if len(rows) <= self.remaining and not ledger._asks_again(rows):
+        if len(tokens) <= self.remaining and not ledger._asks_again(tokens):
             ledger._leave_replay()
-        if len(rows) > self.remaining:
-            raise BudgetExhausted(self.remaining, len(rows))
+        if len(tokens) > self.remaining:
+            raise BudgetExhausted(self.remaining, len(tokens))
         exact = _FUNCTIONS[self].score(tokens)
-        return ledger._answer_in_order(rows, exact + noise), exact
+        return ledger._answer_in_order(tokens, exact + noise), exact
 
     def best_matches(self, _: NDArray[np.integer]) -> None:
         """None: under a budget the motifs are not shown."""

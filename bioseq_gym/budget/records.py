@@ -1,0 +1,153 @@
+"""The records of a ledger: the bytes of its file, and where each row is among them."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseq_gym.budget import kernels
+
+_LEAST = 2**16  # bytes: smaller files are not worth a second allocation
+
+
+def record_dtype(L: int) -> np.dtype[np.void]:
+    """The packed dtype of one record of a ledger over sequences of L tokens."""
+    return np.dtype([("tokens", "u1", (L,)), ("value", "<f8"), ("asked", "<u8"), ("call", "<u4"), ("check", "<u4")])
+
+
+class Batch(NamedTuple):
+    """Rows that are asked, and what the records say of them; good until the next record is written."""
+
+    tokens: NDArray[np.uint8]
+    """(B, L) a copy of what was asked."""
+    work: NDArray[np.uint64]
+    """(3 * B,) hashes; places; and of each new row the index of its first occurrence. See :func:`kernels.look_up`."""
+    known: int
+    """Records when the rows were looked up: a place below is that of a record."""
+    new: int
+    """Distinct rows that there is no record of."""
+    reached: int
+    """The ledger's position after the rows before the first new one."""
+    answers: NDArray[np.float64]
+    """(B,) values; those of new rows are not there yet."""
+    best: float
+    """The largest answer, where no row is new."""
+
+    def new_tokens(self) -> NDArray[np.uint8]:
+        """(new, L) the first occurrences of the new rows, in their order."""
+        B = len(self.tokens)
+        if self.new == B:
+            return self.tokens
+        rows: NDArray[np.uint8] = self.tokens[self.work[2 * B : 2 * B + self.new].astype(np.intp)]
+        return rows
+
+    def places(self) -> NDArray[np.uint64]:
+        """(B,) the places of the rows' records; new rows follow on those that are there."""
+        return self.work[len(self.tokens) : 2 * len(self.tokens)]
+
+
+class Records:
+    """Append-only records in memory: first written, which changes nothing that is known, and then counted.
+
+    Args:
+        content: header and whole records.
+        L: sequence length.
+        indexed: whether rows can be looked up.
+    """
+
+    def __init__(self, content: bytes, L: int, indexed: bool) -> None:
+        self._dtype = record_dtype(L)
+        self._L, self._indexed, self._record = L, indexed, self._dtype.itemsize
+        count, rest = divmod(len(content) - kernels.HEADER, self._record)
+        assert rest == 0
+        self._data = np.frombuffer(content, np.uint8).copy()  # what is beyond the records that count is undefined
+        self._counter = np.array([count], np.uint64)
+        self._slots = np.zeros(2, np.uint64)
+
+    def __len__(self) -> int:
+        return self._counter.item()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return kernels.HEADER + len(self) * self._record
+
+    def to_bytes(self) -> bytes:
+        """The content."""
+        content: bytes = self._data[: self.size].tobytes()
+        return content
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A copy of one field of all records."""
+        count = len(self)  # first: another thread may add records, and put larger data in the place of the old
+        column: NDArray[Any] = np.frombuffer(self._data, self._dtype, count, kernels.HEADER)[name].copy()
+        return column
+
+    def between(self, first: int, end: int) -> NDArray[np.void]:
+        """A view of the records ``first`` .. ``end`` - 1. Drop it soon."""
+        return np.frombuffer(self._data, self._dtype, end - first, kernels.HEADER + first * self._record)
+
+    def verify(self) -> int:
+        """Count only the records up to the first that breaks the chain of checksums; return their largest token."""
+        count, highest = kernels.verify(self._data, self._L, len(self))
+        self._counter[0] = count
+        return int(highest)
+
+    def index(self) -> bool:
+        """Make it possible to look up what is there; False where two records hold the same tokens."""
+        self._slots = np.zeros(_slots_for(len(self)), np.uint64)
+        return bool(kernels.index_records(self._data, self._L, len(self), self._slots, self._keys))
+
+    def look_up(self, tokens: NDArray[np.uint8], position: int) -> Batch:
+        """What is known of ``tokens`` (B, L), C-contiguous and writable; ``position`` is the ledger's."""
+        B, known = len(tokens), self._counter.item()
+        work, answers = np.empty(3 * B, np.uint64), np.empty(B)
+        found = kernels.look_up(tokens, self._data, self._slots, self._keys, known, position, work, answers)
+        return Batch(tokens, work, known, found[0], found[1], answers, found[2])
+
+    def write(self, batch: Batch, values: NDArray[np.float64], asked: int, call: int) -> memoryview:
+        """Write a record for each new row, which does not count yet, and return their bytes.
+
+        ``values`` are theirs; ``asked`` rows were asked before the batch, and ``call`` is its number.
+        """
+        if len(values) != batch.new:
+            raise ValueError(f"{len(values)} values for {batch.new} rows")
+        count = len(self)
+        size = kernels.HEADER + count * self._record
+        end = size + len(values) * self._record
+        if end > len(self._data):
+            data = np.empty(max(2 * end, _LEAST), np.uint8)
+            data[:size] = self._data[:size]
+            self._data = data
+        if self._indexed and 2 * (count + len(values)) > len(self._slots):
+            slots = np.zeros(_slots_for(count + len(values)), np.uint64)
+            kernels.move(self._slots, slots)
+            self._slots = slots
+        kernels.write_records(self._data, count, batch.tokens, batch.work, values, asked, call)
+        return memoryview(self._data)[size:end]
+
+    def commit(self, batch: Batch, values: NDArray[np.float64]) -> float:
+        """Count the records just written, complete ``batch.answers``, and return the largest of them.
+
+        All in one call of a kernel, which no signal interrupts.
+        """
+        best: float = kernels.commit(self._slots, self._counter, batch.known, batch.work, values, batch.answers)
+        return best
+
+    def commit_unindexed(self, count: int) -> None:
+        """Count ``count`` records just written."""
+        self._counter[0] = len(self) + count
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        """Of the hash; secret, and made when rows of this length were seen, so that no header alone takes memory."""
+        return np.frombuffer(bytearray(os.urandom(8 * (2 * -(-self._L // 8) + 1))), np.uint64)
+
+
+def _slots_for(count: int) -> int:
+    """The least power of two that leaves half of the slots free."""
+    return 1 << max(1, 2 * count - 1).bit_length()
