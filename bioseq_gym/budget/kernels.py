@@ -9,7 +9,8 @@ is keyed: Multilinear-HM (Lemire and Kaser, "Strongly universal string hashing i
 with a probability of 2^-32, whatever they are, for keys that are random and secret; after it comes a bijection, so that
 rows that differ little lie far apart.
 
-Arrays are flat and indices unsigned, as in the kernels of the function, and for the same reasons.
+Arrays are flat and indices unsigned, as in the kernels of the function, and for the same reasons. They are filled in
+loops, and viewed number by number, since ``zeros`` and ``view`` of an array take Numba a third of a second to compile.
 """
 
 from __future__ import annotations
@@ -60,12 +61,14 @@ def look_up(
     A new row's place is the one that its record will have. The answer is of use only where there is no new row.
     """
     B, L = U(tokens.shape[0]), U(tokens.shape[1])
-    rows, bits = tokens.reshape(-1), answers.view(U)
+    rows = tokens.reshape(-1)
     known, record = U(count), L + U(REST)
     size = U(2)
     while size < U(2) * B:
         size *= U(2)
-    others = np.zeros(size, U)  # a table of the new rows of this batch; the place in a slot is among them
+    others = np.empty(size, U)  # a table of the new rows of this batch; the place in a slot is among them
+    for s in range(size):
+        others[s] = 0
     for i in range(B):  # in a loop of its own, so that the loads of the next one are in flight together
         work[i] = _hash(rows, i * L, L, keys)
     new, reached, best = U(0), U(position), -np.inf
@@ -82,7 +85,7 @@ def look_up(
             slot = slots[index]
         if slot:
             place = (slot & _LOW) - U(1)
-            bits[i] = _word(data, U(HEADER) + place * record + L)
+            answers[i] = U(_word(data, U(HEADER) + place * record + L)).view(np.float64)
             if i == U(0) or answers[i] > best:
                 best = answers[i]
             if new == U(0) and place == reached:
@@ -116,7 +119,7 @@ def write_records(
     ``values`` are theirs and ``work`` is as from :func:`look_up`; ``asked`` rows were asked before the batch.
     """
     B, L = U(tokens.shape[0]), U(tokens.shape[1])
-    rows, bits = tokens.reshape(-1), values.view(U)
+    rows = tokens.reshape(-1)
     record = L + U(REST)
     at = U(HEADER) + U(count) * record
     check = _check_before(data, at)
@@ -124,7 +127,7 @@ def write_records(
         first = work[U(2) * B + n]
         for t in range(L):
             data[at + t] = rows[first * L + t]
-        _put(data, at + L, bits[n], U(8))
+        _put(data, at + L, np.float64(values[n]).view(U), U(8))
         _put(data, at + L + U(8), U(asked) + first + U(1), U(8))
         _put(data, at + L + U(16), U(call), U(4))
         check = _crc(data, at, at + L + U(20), check)
