@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bioseq_gym.budget import kernels
 
-_LEAST = 2**16  # bytes: smaller files are not worth a second allocation
+_AHEAD = 2**26  # bytes: data grow eightfold up to here, then twofold; what is not touched takes no memory
 
 
 def record_dtype(L: int) -> np.dtype[np.void]:
@@ -120,7 +120,7 @@ class Records:
         size = kernels.HEADER + count * self._record
         end = size + len(values) * self._record
         if end > len(self._data):
-            data = np.empty(max(2 * end, _LEAST), np.uint8)
+            data = np.empty(max(2 * end, min(8 * end, _AHEAD)), np.uint8)
             data[:size] = self._data[:size]
             self._data = data
         if self._indexed and 2 * (count + len(values)) > len(self._slots):
