@@ -215,6 +215,25 @@ def test_conversion_takes_little_memory(layout: str) -> None:
         FUNCTION(x)
 
 
+def test_no_more_threads_than_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self))
+    monkeypatch.setattr(threading.Thread, "join", lambda _: None)
+    x = np.resize(BATCH, (130, SPEC.L)).astype(np.uint8)
+    assert FUNCTION(x[:64], threads=10**9).tolist() == VALUES[:64]
+    assert not started
+    assert FUNCTION(x, threads=10**9).tolist() == VALUES[:130]
+    assert len(started) == 2
+
+
+def test_tokens_that_were_not_checked_are_refused() -> None:
+    x = BATCH.astype(np.uint8)
+    x[1, 2] = 100
+    for count in (2, 150):
+        with pytest.raises(InvalidSequence, match="row 1 holds token 100 at position 2"):
+            FUNCTION.score(x[:count])
+
+
 def test_results_of_two_calls_are_not_the_same_memory() -> None:
     first = FUNCTION(BATCH)
     FUNCTION(BATCH[::-1])

@@ -72,9 +72,10 @@ class Ehrlich:
         return self(x) > -np.inf
 
     def score(self, tokens: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """``__call__`` for C-contiguous uint8 of shape (B, L) with tokens in 0 .. V-1, which is not checked."""
+        """``__call__`` for what :func:`check_sequences` returned: only the tokens are checked again, by the kernel."""
         values = np.empty(len(tokens))
-        self._score_part(tokens, values)
+        if not self._score_part(tokens, values):
+            raise _bad_token(tokens, self.spec.V)
         return values
 
     def optimal_solution(self) -> NDArray[np.int64]:
@@ -117,7 +118,8 @@ class Ehrlich:
             except BaseException as error:
                 done.append(error)
 
-        others = [threading.Thread(target=work) for _ in range(int(threads) - 1)]
+        parts = -(-len(batch) // size)
+        others = [threading.Thread(target=work) for _ in range(min(int(threads), parts) - 1)]
         for other in others:
             other.start()
         work()
