@@ -128,7 +128,7 @@ def score_batch(
             return False
         _load(tokens, start, rows, L, G, W, words)
         _mark_infeasible(words, G, W, U(bits), forbidden, windows, infeasible)
-        _transpose(words, W * G, bits <= 5)
+        _transpose(words, W * G, U(bits))
         _digits(words, U(bits), width, W * G, planes, digit)
         done = U(0)
         while done < c:  # as many motifs at a time as their counts fit in 64 bits
@@ -138,7 +138,7 @@ def score_batch(
                 starts = L - U(offsets[done + i, k - U(1)])
                 for w in range(W):
                     _maximum(count, P, T, w * U(8) * G, starts, scratch, best, i * P * W + w, W)
-            _transpose(best, W, False)  # now best[s, w] holds all the counts of sequence s in block w
+            _transpose(best, W, U(8))  # now best[s, w] holds all the counts of sequence s in block w
             _multiply(best, W, P, group, done == U(0), response, products, start, rows, values)
             done += group
         for s in range(rows):
@@ -212,19 +212,19 @@ def _look_up(windows: Words, G: int, W: int, forbidden: NDArray[np.uint8], infea
 
 
 @compiled
-def _transpose(words: Words, n: int, five: bool) -> None:
+def _transpose(words: Words, n: int, bits: int) -> None:
     """Swap rows and bits of ``words[64, n]``: each of the n columns is a matrix of 64 x 64 bits.
 
     Row r and bit b are swapped one binary digit of r and b at a time, two digits in each pass over the memory
-    (Warren, Hacker's Delight, section 7-3). ``five``: all bytes are below 32. Then of the rows 4 to 7 that each byte
-    becomes only row 4 is not 0, and the others are left as they are.
+    (Warren, Hacker's Delight, section 7-3). If at most five ``bits`` of each byte are in use, then of the rows 4
+    to 7 that a byte becomes only row 4 is not 0, and the others are left as they are.
     """
     j, low = U(32), U(0xFFFFFFFF)  # low: the bits b in which the digit j of b is 0
     while j:
         i = j >> U(1)
         low_i = low ^ (low << i)
         for r in range(U(0), U(64), U(2) * j):
-            if five and j == U(2) and r & U(4):
+            if bits <= U(5) and j == U(2) and r & U(4):
                 for f in range(r * n, (r + i) * n):
                     w0, w1, w2, w3 = words[f], words[f + n], words[f + U(2) * n], words[f + U(3) * n]
                     words[f] = (w0 | (w1 << U(1))) | ((w2 << U(2)) | (w3 << U(3)))
