@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.envs.glyphs import put_text, text_width
 from bioseq_gym.envs.picture import draw
+from bioseq_gym.envs.rendering import render_text
 from bioseq_gym.functions.ehrlich import MotifMatch
 
 IDS = ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"]
@@ -136,6 +137,25 @@ def test_an_infeasible_sequence_is_said_to_be() -> None:
     image = picture(value=-np.inf)
     assert count(image[:40], MISSING) > 0
     assert count(image[:40], FOUND) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (-np.inf, "infeasible"),
+        (0.5, "value 0.5000"),
+        (-9999.0, "value -9999.0000"),
+        (1e4, "value 1e+04"),
+        (-1234567.0, "value -1.235e+06"),
+        (1.7e308, "value 1.7e+308"),
+    ],
+)
+def test_text_and_picture_say_the_value_in_the_same_words(value: float, label: str) -> None:
+    tokens = np.zeros(3, int)
+    assert render_text(tokens, value, 3, None).splitlines()[0] == f"step 3  {label}"
+    blank, header = picture(value=None)[:40], picture(value=value)[:40]
+    put_text(blank, 16, 16 + 640 - text_width(label, 2), label.upper(), 2, MISSING if value == -np.inf else FOUND)
+    assert (header == blank).all()
 
 
 @pytest.mark.parametrize(

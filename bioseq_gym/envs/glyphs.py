@@ -46,6 +46,7 @@ _ROWS = {  # each glyph's rows from the top, each row's pixels from the left as 
     "Z": "71247",
     ".": "00002",
     "-": "00700",
+    "+": "02720",
     " ": "00000",
 }
 _GLYPHS = {

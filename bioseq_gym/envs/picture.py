@@ -69,7 +69,7 @@ def _header(value: float | None, steps: int) -> Image:
     image = _blank(2 * GLYPH_HEIGHT)
     put_text(image, 0, 0, f"STEP {steps}", 2, _INK)
     if value is not None:
-        label = "INFEASIBLE" if value == -np.inf else f"VALUE {value:.4f}"
+        label = value_label(value).upper()
         put_text(image, 0, _WIDTH - text_width(label, 2), label, 2, _MISSING if value == -np.inf else _FOUND)
     return image
 
@@ -172,6 +172,13 @@ def _center(
 ) -> None:
     down = ((width if height is None else height) - GLYPH_HEIGHT * scale) // 2
     put_text(image, top + down, left + max(0, (width - text_width(text, scale)) // 2), text, scale, color)
+
+
+def value_label(value: float) -> str:
+    """The value in words: rounded, short however large noise makes it."""
+    if value == -np.inf:
+        return "infeasible"
+    return f"value {value:.4f}" if abs(value) < 1e4 else f"value {value:.4g}"
 
 
 def motif_letter(i: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseq_gym.envs.picture import motif_letter
+from bioseq_gym.envs.picture import motif_letter, value_label
 from bioseq_gym.functions.ehrlich import MotifMatch
 
 _TOKENS_PER_LINE = 20
@@ -20,7 +20,7 @@ def render_text(tokens: NDArray[np.integer], value: float | None, steps: int, ma
         steps: steps taken in this episode.
         matches: the best match of each motif, or None where motifs are hidden.
     """
-    lines = [f"step {steps}" + ("" if value is None else f"  value {value:.4f}")]
+    lines = [f"step {steps}" + ("" if value is None else f"  {value_label(value)}")]
     marks = [""] * len(tokens)
     for i, match in enumerate(matches or []):
         letter = motif_letter(i)
