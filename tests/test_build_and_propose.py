@@ -166,6 +166,18 @@ def test_proposers_are_told_the_successors() -> None:
         assert (told.tolist(), told.dtype) == (ALLOWED.astype(int).tolist(), np.int8)
 
 
+def test_a_vector_of_proposers_shares_one_table_of_successors() -> None:
+    env = gymnasium.make_vec("EhrlichPropose-v0", num_envs=3, **SIZES, reveal_constraints=True)
+    env.reset()
+    *_, infos = env.step([START] * 3)
+    for told in (infos["feasible_successors"], infos["final_info"]["feasible_successors"]):
+        assert told.tolist() == [ALLOWED.astype(int).tolist()] * 3
+        assert (told.strides[0], told.flags.writeable) == (0, False)
+    _, infos = env.reset(options={"reset_mask": np.array([False, True, False])})
+    assert infos["feasible_successors"].any(axis=(1, 2)).tolist() == [False, True, False]
+    assert env.reset()[1]["feasible_successors"].all(axis=0).tolist() == ALLOWED.tolist()
+
+
 @pytest.mark.parametrize("id", ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"])
 def test_masks_are_given_under_a_budget_and_when_it_ends(id: str) -> None:
     env = EvaluationBudget(make(id, reveal_constraints=True), 1)
@@ -191,5 +203,9 @@ def test_masks_that_are_spoilt_do_not_reach_into_the_environment(id: str) -> Non
         assert expected == given
         for item in infos[1].values():
             if isinstance(item, np.ndarray):
-                item[:] = 7
+                if id == "EhrlichPropose-v0":  # N times the same array
+                    with pytest.raises(ValueError, match="read-only"):
+                        item[:] = 7
+                else:
+                    item[:] = 7
         infos = env.step(action)[-1], spoilt.step(action)[-1]

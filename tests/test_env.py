@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import inspect
 import pickle
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,6 +18,7 @@ from gymnasium.utils.env_checker import check_env
 
 import bioseq_gym
 from bioseq_gym import Ehrlich, EhrlichSpec, InvalidSequence, InvalidSpec, UnknownName, load_task
+from bioseq_gym.envs import dynamics
 
 Env = gymnasium.Env[Any, Any]
 
@@ -146,6 +149,20 @@ def test_what_is_given_out_is_a_copy(id: str) -> None:
             observation[:] = 0
 
 
+@every
+def test_the_loops_do_the_same_without_compilation(id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they can be stepped through under NUMBA_DISABLE_JIT=1."""
+    env, other = gymnasium.make(id, **SIZES), gymnasium.make(id, **SIZES)
+    env.reset(seed=0)
+    other.reset(seed=0)
+    actions = sampled(env, 50)
+    expected = rollout(env, actions)
+    for name in ("first_out_of_range", "place_tokens", "settle_edits", "append_tokens"):
+        loop = getattr(dynamics, name)
+        monkeypatch.setattr(dynamics, name, getattr(loop, "py_func", loop))
+    assert rollout(other, actions) == expected
+
+
 # Ehrlich-v0
 
 
@@ -209,10 +226,12 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"k": 4, "q": 3}, InvalidSpec, "q=3 does not divide k=4"),
     ({"epistasis": 5.0}, InvalidSpec, r"epistasis is 5\.0"),
     ({"horizon": 0}, InvalidSpec, "horizon is 0; give an integer of at least 1"),
+    ({"horizon": 2**31}, InvalidSpec, "horizon is 2147483648; give .* at most 2147483647"),
     ({"horizon": True}, InvalidSpec, "horizon is True"),
     ({"horizon": 2.5}, InvalidSpec, r"horizon is 2\.5"),
     ({"reveal_constraints": 1}, InvalidSpec, "reveal_constraints is 1; give True or False"),
-    ({"horizons": 3}, InvalidSpec, "there is no argument 'horizons'; there are task, V, L, .*, horizon, noise_std"),
+    ({"horizons": 3}, InvalidSpec, "there is no argument 'horizons'; there are task, V, L, .*, render_mode, horizon"),
+    ({"count": 3}, InvalidSpec, "there is no argument 'count'; there are task, V"),
 ]
 
 
@@ -220,6 +239,27 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_bad_arguments_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         gymnasium.make("Ehrlich-v0", **arguments)
+
+
+@every
+def test_the_number_of_steps_is_called_horizon_where_there_is_one(id: str) -> None:
+    hint = "give horizon instead" if id == "Ehrlich-v0" else "there are task, V"
+    with pytest.raises(InvalidSpec, match=f"there is no argument 'max_episode_steps'; {hint}"):
+        gymnasium.make_vec(id, num_envs=2, max_episode_steps=3)
+
+
+@every
+@pytest.mark.parametrize("entry_point", ["entry_point", "vector_entry_point"])
+def test_the_signature_shows_the_arguments(id: str, entry_point: str) -> None:
+    module, name = str(getattr(gymnasium.spec(id), entry_point)).split(":")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    defaults = {key: parameter.default for key, parameter in parameters.items() if key not in ("num_envs", "arguments")}
+    assert defaults == {
+        **dict.fromkeys(["task", "V", "L", "c", "k", "q", "epistasis", "seed", "render_mode"]),
+        "noise_std": 0.0,
+        "reveal_constraints": False,
+    }
+    gymnasium.make(id, **defaults)
 
 
 def test_unknown_render_mode_is_refused() -> None:
@@ -283,6 +323,15 @@ def test_the_last_step_that_finds_the_optimum_terminates_only() -> None:
     env.reset()
     *_, last = [env.step(edit) for edit in edits]
     assert last[2:4] == (True, False)
+
+
+def test_an_optimal_start_terminates_at_the_first_step() -> None:
+    env = make(c=1, k=1, seed=3)
+    assert env.reset()[1]["value"] == 1.0
+    spec = EhrlichSpec.from_seed(**{**SIZES, "c": 1, "k": 1}, seed=3)
+    start = Ehrlich(spec).initial_solution()
+    refused = (spec.transition_matrix[start[0]] == 0).argmax()
+    assert env.step((1, refused))[1:] == (0.0, True, False, {"value": 1.0, "feasible": False})
 
 
 @pytest.mark.parametrize(

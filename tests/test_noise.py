@@ -109,10 +109,37 @@ def test_termination_looks_at_the_value_without_noise() -> None:
     assert not any(terminated for _, terminated, _ in ends)
 
 
-@pytest.mark.parametrize("noise", [-0.1, np.inf, np.nan, True, "0.1", None, np.bool_(True), [0.1]], ids=str)
+@pytest.mark.parametrize(
+    "noise", [-0.1, np.inf, np.nan, True, "0.1", None, np.bool_(True), [0.1], 1.7e308, 1000001, 10**400], ids=str
+)
 def test_bad_noise_is_refused(noise: Any) -> None:
-    with pytest.raises(InvalidSpec, match=r"noise_std is .*; give a finite number of at least 0"):
+    with pytest.raises(InvalidSpec, match=r"noise_std is .*; give a number of at least 0 and at most 1000000"):
         make(noise_std=noise)
+
+
+@pytest.mark.parametrize("id", ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"])
+def test_feasible_is_what_is_so_without_noise(id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the noise is as large as no noise_std makes it."""
+    env = make(id).unwrapped
+    env.reset()
+    monkeypatch.setattr(env, "draw_noise", lambda rows, count: np.full(count, -np.inf))
+    actions = {"Ehrlich-v0": [(0, START[0])], "EhrlichBuild-v0": START, "EhrlichPropose-v0": [START]}[id]
+    *_, info = [env.step(action) for action in actions][-1]
+    assert info == {"value": -np.inf, "feasible": True}
+
+
+@pytest.mark.parametrize("id", ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"])
+@pytest.mark.parametrize("mode", ["ansi", "rgb_array"])
+def test_the_largest_noise_is_finite_and_drawn(id: str, mode: str) -> None:
+    env = make(id, noise_std=1e6, render_mode=mode)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(40):
+        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert np.isfinite(float(reward))
+        assert env.render() is not None
+        if terminated or truncated:
+            env.reset()
 
 
 @pytest.mark.parametrize("noise", [0, 0.0, np.float32(0)])

@@ -92,6 +92,18 @@ def test_a_step_that_does_not_fit_truncates_all_and_scores_nothing(id: str, scor
     assert "budget_exhausted" not in infos
 
 
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_refused_step_is_not_infeasible_though_the_one_before_was(vector: bool) -> None:
+    bad, other = np.flatnonzero(SPEC.transition_matrix[:, START[1]] == 0.0)[0], START[1]
+    env: Any = budgeted(1) if vector else EvaluationBudget(gymnasium.make("Ehrlich-v0", **SIZES), 1)
+    env.reset()
+    first, second = (env.step(np.tile(edit, (N, 1)) if vector else edit)[-1] for edit in ((0, bad), (0, other)))
+    assert not np.any(first["feasible"])
+    assert np.all(second["budget_exhausted"])
+    for told in (second, second["final_info"]) if vector else (second,):
+        assert np.all(told["feasible"])
+
+
 def test_a_build_needs_the_budget_at_its_last_token_only() -> None:
     env = budgeted(3, id="EhrlichBuild-v0")
     env.reset()

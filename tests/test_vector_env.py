@@ -11,6 +11,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import DtypeObservation as DtypeSingleObservation
+from gymnasium.wrappers.vector import ClipReward, DtypeObservation, RecordEpisodeStatistics, TransformAction
 
 from bioseq_gym import InvalidSequence, InvalidSpec
 
@@ -117,14 +119,21 @@ def test_what_a_vector_gives_out_is_a_copy(id: str) -> None:
     env, spoilt = native(id, reveal_constraints=True), native(id, reveal_constraints=True)
     env.reset(seed=0)
     for array in arrays(spoilt.reset(seed=0)):
-        array[:] = 1
+        spoil(array)
     env.action_space.seed(0)
     for _ in range(20):
         actions = env.action_space.sample()
         expected, given = env.step(actions), spoilt.step(actions.copy())
         assert_same(list_of(given), list_of(expected), "step")
         for array in arrays(given):
-            array[:] = 1
+            spoil(array)
+
+
+def spoil(array: Any) -> None:
+    """Write into ``array``; the successors, N times one array, can't be written."""
+    assert array.flags.writeable or array.shape == (N, 4, 4)
+    if array.flags.writeable:
+        array[:] = 1
 
 
 def arrays(item: Any) -> list[Any]:
@@ -181,21 +190,57 @@ def test_building_goes_on_at_different_lengths() -> None:
     assert [single.step(token) for token in [0, 1, 2, 3, 0, 1]][-1][1] == rewards[0]
 
 
-@pytest.mark.parametrize("mask", [np.zeros(N, bool), np.ones(N - 1, bool), np.ones(N, int), "all"], ids=str)
+@pytest.mark.parametrize(
+    "mask", [np.zeros(N, bool), np.ones(N - 1, bool), np.ones(N, int), "all", [True, [1]]], ids=str
+)
 def test_a_bad_mask_is_refused(mask: Any) -> None:
     with pytest.raises(InvalidSpec, match=rf"reset_mask is .*; give \({N},\) booleans"):
         native("Ehrlich-v0").reset(options={"reset_mask": mask})
 
 
-@pytest.mark.parametrize("seed", [[1, 2], -1, [0] * (N - 1) + [-1], [0.5] * N], ids=str)
+@pytest.mark.parametrize("options", [[1], [], "x", 5, {"reset_masks": np.ones(N, bool)}], ids=str)
+def test_bad_options_are_refused(options: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"options is .*; give None or a dict whose only key is 'reset_mask'"):
+        native("Ehrlich-v0").reset(options=options)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        [1, 2],
+        -1,
+        [0] * (N - 1) + [-1],
+        [0.5] * N,
+        [True] * N,
+        np.zeros((N, 2), int),
+        1.5,
+        "x",
+        "1234567",
+        set(range(N)),
+        True,
+        np.array(5),
+    ],
+    ids=str,
+)
 def test_a_bad_seed_is_refused(seed: Any) -> None:
-    with pytest.raises(InvalidSpec, match=r"seed.*; give (one integer|integers of at least 0)"):
-        native("Ehrlich-v0").reset(seed=seed)
+    env = native("Ehrlich-v0")
+    env.reset(seed=3)
+    with pytest.raises(InvalidSpec, match=r"(?s)seed.*; give (one integer|integers of at least 0)"):
+        env.reset(seed=seed)
+    assert env.np_random_seed == tuple(range(3, 3 + N))  # type: ignore[comparison-overlap]
 
 
-@pytest.mark.parametrize("num_envs", [0, -1, 2.0, True])
+@pytest.mark.parametrize("seed", [np.int64(250), np.uint8(250), range(250, 250 + N), np.arange(250, 250 + N), None])
+def test_seeds_of_any_integer_type(seed: Any) -> None:
+    env = native("Ehrlich-v0")
+    env.reset(seed=250)
+    env.reset(seed=seed)
+    assert env.np_random_seed == tuple(range(250, 250 + N))  # type: ignore[comparison-overlap]
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0, True, 2**31, 2**62])
 def test_a_bad_number_of_environments_is_refused(num_envs: Any) -> None:
-    with pytest.raises(InvalidSpec, match=r"num_envs is .*; give an integer of at least 1"):
+    with pytest.raises(InvalidSpec, match=r"num_envs is .*; give an integer of at least 1 and at most 2147483647"):
         native("Ehrlich-v0", num_envs=num_envs)
 
 
@@ -224,17 +269,68 @@ def test_bad_actions_are_refused_and_change_nothing(id: str, actions: Any, messa
 
 
 @every
-def test_rendering_a_vector_is_rendering_each(id: str) -> None:
-    env, other = native(id, render_mode="ansi"), sync(id, render_mode="ansi")
-    env.reset(seed=0)
-    other.reset(seed=0)
+@pytest.mark.parametrize("render_mode", ["ansi", "rgb_array"])
+def test_rendering_a_vector_is_rendering_each(id: str, render_mode: str) -> None:
+    """Over several episodes, of which some are reset in mid-course: each picture's curve is of its own episode."""
+    horizon = {"horizon": 3} if id == "Ehrlich-v0" else {}
+    env, other = native(id, render_mode=render_mode, **horizon), sync(id, render_mode=render_mode, **horizon)
     env.action_space.seed(0)
-    for _ in range(3):
-        actions = env.action_space.sample()
-        env.step(actions)
-        other.step(actions)
-        assert env.render() == other.render()
+    mask = np.arange(N) % 3 == 0
+    for t in range(10):
+        if t in (0, 5):
+            options = {"reset_mask": mask if t else np.ones(N, bool)}
+            env.reset(seed=0, options=options)
+            other.reset(seed=0, options=dict(options))  # it takes the mask out
+        else:
+            actions = env.action_space.sample()
+            env.step(actions)
+            other.step(actions)
+        for i, (ours, theirs) in enumerate(zip(pictures(env), pictures(other), strict=True)):
+            assert np.array_equal(ours, theirs), (t, i)
+
+
+def pictures(env: VectorEnv[Any, Any, Any]) -> tuple[Any, ...]:
+    rendered = env.render()
+    assert isinstance(rendered, tuple)
+    return rendered
+
+
+@every
+def test_rendering_without_a_mode_warns(id: str) -> None:
     plain = native(id)
     plain.reset()
     with pytest.warns(UserWarning, match="without a render_mode"):
         assert plain.render() is None
+
+
+# Gymnasium's wrappers
+
+
+def test_vector_wrappers_of_actions_rewards_and_statistics_work() -> None:
+    plain = native("Ehrlich-v0")
+    env = ClipReward(TransformAction(RecordEpisodeStatistics(native("Ehrlich-v0")), lambda actions: actions), 0.0, 0.1)
+    plain.reset(seed=0)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    lengths = []
+    for _ in range(20):
+        actions = env.action_space.sample()
+        expected, (observations, rewards, *flags, infos) = plain.step(actions), env.step(actions)
+        assert observations.tolist() == expected[0].tolist()
+        assert rewards.tolist() == np.clip(expected[1], 0.0, 0.1).tolist()
+        assert [flag.tolist() for flag in flags] == [flag.tolist() for flag in expected[2:4]]
+        if "episode" in infos:
+            lengths += infos["episode"]["l"][infos["_episode"]].tolist()
+    assert max(lengths) == 9
+
+
+def test_vector_wrappers_of_observations_refuse_the_same_step_mode_and_sync_is_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"Expected autoreset_mode to be .*, got AutoresetMode\.SAME_STEP"):
+        DtypeObservation(native("Ehrlich-v0"), np.int32)
+    env = gymnasium.make_vec(
+        "Ehrlich-v0",
+        num_envs=2,
+        vectorization_mode="sync",
+        wrappers=[lambda single: DtypeSingleObservation(single, np.int32)],
+    )
+    assert env.reset()[0].dtype == np.int32

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium
 import numpy as np
@@ -19,7 +20,8 @@ from bioseq_gym.suite import Task, generated_task, load_task
 PAPER_DEFAULTS = {"V": 32, "L": 32, "c": 4, "k": 4}
 RENDER_MODES = ["ansi", "rgb_array"]
 
-_NUMBERS = ("V", "L", "c", "k", "q", "epistasis", "seed")
+_Init = TypeVar("_Init", bound=Callable[..., None])
+_LARGEST_NOISE = 1e6
 _NO_VALUES = np.empty(0)
 
 
@@ -29,10 +31,11 @@ class Episodes:
     Args:
         count: N.
         task: a name for :func:`bioseq_gym.load_task`, or None.
-        noise_std: standard deviation of the noise on observed values.
+        V, L, c, k, q, epistasis, seed: the numbers of a generated function; None for the paper's, or for a task's.
+        noise_std: standard deviation of the noise on observed values, at most a million.
         reveal_constraints: whether infos say which actions are feasible.
         render_mode: None or one of RENDER_MODES.
-        own: ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``, and what the dynamics take.
+        own: what the dynamics take.
 
     Raises:
         InvalidSpec: an argument is out of range, or there is none of its name.
@@ -44,8 +47,16 @@ class Episodes:
     def __init__(
         self,
         count: int,
+        /,
         task: str | None = None,
         *,
+        V: int | None = None,
+        L: int | None = None,
+        c: int | None = None,
+        k: int | None = None,
+        q: int | None = None,
+        epistasis: float | None = None,
+        seed: int | None = None,
         noise_std: float = 0.0,
         reveal_constraints: bool = False,
         render_mode: str | None = None,
@@ -59,7 +70,7 @@ class Episodes:
         self.reveal_constraints = reveal_constraints
         self.noise_std = _checked_noise(noise_std)
         self._check_names(own)
-        numbers = {name: own.pop(name, None) for name in _NUMBERS}
+        numbers = {"V": V, "L": L, "c": c, "k": k, "q": q, "epistasis": epistasis, "seed": seed}
         resolved = resolve_task(task, {name: value for name, value in numbers.items() if value is not None})
         self._oracle: Oracle | MeteredOracle = Oracle(resolved.function, noisy=self.noise_std > 0.0)
         self.initial_solution: NDArray[np.int64] = resolved.initial_solution
@@ -74,14 +85,17 @@ class Episodes:
             self._trace = np.full((count, TRACE_POINTS), np.nan)
 
     def _check_names(self, own: dict[str, Any]) -> None:
-        known = ["task", *_NUMBERS, *self.dynamics_class.arguments, "noise_std", "reveal_constraints", "render_mode"]
+        taken = self.dynamics_class.arguments
         for name in own:
-            if name not in known:
+            if name == "max_episode_steps" and "horizon" in taken:
+                raise InvalidSpec("there is no argument 'max_episode_steps'; give horizon instead")
+            if name not in taken:
+                known = ["task", *(parameter.name for parameter in _keywords()), *taken]
                 raise InvalidSpec(f"there is no argument {name!r}; there are {', '.join(known)}")
 
-    @abstractmethod
     def draw_noise(self, rows: NDArray[np.intp] | None, count: int) -> NDArray[np.float64] | None:
         """Noise (count,) for the episodes ``rows``, all where it is None; None where values have no noise."""
+        raise NotImplementedError
 
     def draw_noise_of_first(self, count: int) -> NDArray[np.float64] | None:
         """Noise (count,) from the generator of the first episode: for a batch that no episode asks."""
@@ -127,11 +141,25 @@ class Episodes:
         return draw(tokens, self.V, value, steps, matches, None if self._trace is None else self._trace[i])
 
 
+def _keywords() -> list[inspect.Parameter]:
+    """The arguments of every environment that are given by keyword."""
+    parameters = inspect.signature(Episodes.__init__).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def documented(init: _Init) -> _Init:
+    """``init``, which passes its ``**arguments`` on to :class:`Episodes`; help() then shows what that takes."""
+    *own, arguments = inspect.signature(init).parameters.values()
+    init.__signature__ = inspect.Signature([*own, *_keywords(), arguments])  # type: ignore[attr-defined]
+    return init
+
+
 class SequenceEnv(Episodes, gymnasium.Env[NDArray[np.int64], Any]):
     """One episode: the base of the single environments."""
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 4}
 
+    @documented
     def __init__(self, task: str | None = None, **arguments: Any) -> None:
         super().__init__(1, task, **arguments)
         self.action_space = self._dynamics.action_space
@@ -187,6 +215,6 @@ def resolve_task(task: str | None, numbers: dict[str, Any]) -> Task:
 
 def _checked_noise(noise_std: float) -> float:
     real = isinstance(noise_std, (int, float, np.integer, np.floating)) and not isinstance(noise_std, bool)
-    if not (real and 0.0 <= noise_std < np.inf):
-        raise InvalidSpec(f"noise_std is {noise_std!r}; give a finite number of at least 0")
+    if not (real and 0.0 <= noise_std <= _LARGEST_NOISE):
+        raise InvalidSpec(f"noise_std is {noise_std!r}; give a number of at least 0 and at most {_LARGEST_NOISE:.0f}")
     return float(noise_std)

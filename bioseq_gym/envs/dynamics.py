@@ -19,6 +19,8 @@ from bioseq_gym.errors import InvalidSequence, InvalidSpec
 
 Space = spaces.Space[Any]
 
+_LARGEST = 2**31 - 1
+
 
 class Dynamics(ABC):
     """N episodes of one environment: their state, and what an action does to it. It knows nothing of the function.
@@ -101,7 +103,7 @@ class Dynamics(ABC):
         """What an action must be, for errors."""
 
     def exhaust(self) -> None:
-        """End every episode, since the budget has nothing left for what was asked."""
+        """End every episode, since the budget has nothing left for what was asked: no step was found infeasible."""
         self.episodes["reward"] = 0.0
         self.episodes["terminated"] = False
         self.episodes["truncated"] = True
@@ -117,7 +119,7 @@ class Dynamics(ABC):
             self.episodes[name][which] = begin
 
     def first(self) -> tuple[float, float, float, int, bool, bool, bool]:
-        """The only episode, as EPISODE has it."""
+        """The only episode, in the order of EPISODE."""
         episode: tuple[float, float, float, int, bool, bool, bool] = self.episodes.item()  # type: ignore[assignment]
         return episode
 
@@ -243,7 +245,7 @@ class ProposeDynamics(Dynamics):
     def settle(self, actions: NDArray[np.int64], observed: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
         """See :class:`Dynamics`."""
         self.tokens[:] = actions
-        feasible = observed > -np.inf
+        feasible = exact > -np.inf
         for name, column in (
             ("value", observed),
             ("exact", exact),
@@ -256,14 +258,14 @@ class ProposeDynamics(Dynamics):
             self.episodes[name] = column
 
     def masks(self) -> dict[str, NDArray[np.int8]]:
-        """``feasible_successors`` (N, V, V): 1 where the second token may follow the first."""
+        """``feasible_successors`` (N, V, V), read-only: 1 where the second token may follow the first."""
         if self._allowed is None:
             return {}
-        return {"feasible_successors": np.tile(self._allowed, (self.count, 1, 1))}
+        return {"feasible_successors": np.broadcast_to(self._allowed.copy(), (self.count, self.V, self.V))}
 
 
 def positive(value: int, name: str) -> int:
-    """``value`` as int if it is an integer of at least 1, or else InvalidSpec."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidSpec(f"{name} is {value!r}; give an integer of at least 1")
+    """``value`` as int if it is an integer of at least 1 that counts steps or episodes, or else InvalidSpec."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= _LARGEST:
+        raise InvalidSpec(f"{name} is {value!r}; give an integer of at least 1 and at most {_LARGEST}")
     return int(value)

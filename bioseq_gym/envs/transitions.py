@@ -13,13 +13,16 @@ EPISODE = np.dtype(
         ("exact", "f8"),  # the same without noise
         ("reward", "f8"),  # of the last step
         ("steps", "i8"),  # taken so far
-        ("feasible", "?"),  # whether the last step was
+        ("feasible", "?"),  # whether the last step was, by its exact value; True where it was not scored
         ("terminated", "?"),
         ("truncated", "?"),
     ],
     align=True,
 )
-"""What is known of one episode, beside its tokens. One array of these is cheaper to hand to a kernel than seven."""
+"""What is known of one episode, beside its tokens. One array of these is cheaper to hand to a kernel than seven.
+
+``SequenceEnv.step`` unpacks a record by position: keep the order.
+"""
 
 
 @compiled
@@ -59,16 +62,16 @@ def settle_edits(
     """Keep the feasible edits, refuse the others."""
     for i in range(actions.shape[0]):
         episode = episodes[i]
-        episode.steps += 1
-        episode.reward = 0.0
-        episode.feasible = observed[i] > -np.inf
-        if episode.feasible:
-            episode.reward = observed[i] - episode.value
-            episode.value = observed[i]
-            episode.exact = exact[i]
+        episode["steps"] += 1
+        episode["reward"] = 0.0
+        episode["feasible"] = exact[i] > -np.inf
+        if episode["feasible"]:
+            episode["reward"] = observed[i] - episode["value"]
+            episode["value"] = observed[i]
+            episode["exact"] = exact[i]
             tokens[i, actions[i, 0]] = actions[i, 1]
-        episode.terminated = episode.exact >= 1.0
-        episode.truncated = episode.steps >= horizon and not episode.terminated
+        episode["terminated"] = episode["exact"] >= 1.0
+        episode["truncated"] = episode["steps"] >= horizon and not episode["terminated"]
 
 
 @compiled
@@ -83,15 +86,15 @@ def append_tokens(
     complete = 0
     for i in range(actions.shape[0]):
         episode = episodes[i]
-        tokens[i, episode.steps] = actions[i, 0]
-        episode.steps += 1
-        episode.reward = 0.0
-        episode.terminated = episode.steps == tokens.shape[1]
-        episode.truncated = False
-        if episode.terminated:
-            episode.value = observed[complete]
-            episode.exact = exact[complete]
-            episode.feasible = observed[complete] > -np.inf
-            if episode.feasible:
-                episode.reward = observed[complete]
+        tokens[i, episode["steps"]] = actions[i, 0]
+        episode["steps"] += 1
+        episode["reward"] = 0.0
+        episode["terminated"] = episode["steps"] == tokens.shape[1]
+        episode["truncated"] = False
+        if episode["terminated"]:
+            episode["value"] = observed[complete]
+            episode["exact"] = exact[complete]
+            episode["feasible"] = exact[complete] > -np.inf
+            if episode["feasible"]:
+                episode["reward"] = observed[complete]
             complete += 1

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from bioseq_gym.envs.base import RENDER_MODES, Episodes
+from bioseq_gym.envs.base import RENDER_MODES, Episodes, documented
 from bioseq_gym.envs.dynamics import BuildDynamics, EditDynamics, ProposeDynamics, positive
 from bioseq_gym.errors import InvalidSpec
 
@@ -29,14 +29,19 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
       ``infos["final_obs"]`` and ``infos["final_info"]`` hold what the ended episode's last step gave, in the rows where
       ``infos["_final_obs"]`` and ``infos["_final_info"]`` (N,) are True.
     - Each entry ``infos[key]`` is an array (N, ...) with a mask ``infos["_" + key]`` of the rows that have one.
-    - ``infos["final_obs"]`` (N,) is an array of objects, each (L,) or None, so that a wrapper can put a transformed one
-      in its place, as Gymnasium's do. The other arrays hold zeros where their mask is False.
-    - ``reset(options={"reset_mask": mask})`` resets some rows only.
+    - ``infos["final_obs"]`` (N,) is an array of objects, each (L,) or None. The other arrays hold zeros where their
+      mask is False.
+    - Gymnasium's vector wrappers of actions, rewards and statistics work; those of observations refuse every same-step
+      environment. Transform in the agent, or give wrappers of single environments:
+      ``make_vec(id, vectorization_mode="sync", wrappers=[...])``.
+    - Since the reset comes before ``render()``, pictures of ``EhrlichPropose-v0`` always show the start, and those of
+      ``EhrlichBuild-v0`` never a full sequence.
+    - ``reset(options={"reset_mask": mask})`` resets some rows only; there are no other options.
     - Under a :class:`VectorEvaluationBudget`, a step whose new sequences do not fit truncates every episode.
       ``infos["budget_exhausted"]`` is True for all, in ``infos`` and in ``infos["final_info"]``.
 
     With ``noise_std`` > 0 the noise of each sub-environment comes from a generator of its own, and drawing it is a
-    loop over them: about 0.3 µs each.
+    loop over them in Python.
 
     Args:
         num_envs: N.
@@ -45,6 +50,7 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}
 
+    @documented
     def __init__(self, num_envs: int = 1, task: str | None = None, **arguments: Any) -> None:
         self.num_envs = positive(num_envs, "num_envs")
         super().__init__(self.num_envs, task, **arguments)
@@ -62,8 +68,11 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
         Args:
             seed: s for s, s + 1, ... s + N - 1; or one for each; None leaves the generators as they are.
             options: see above.
+
+        Raises:
+            InvalidSpec: a seed, an option or its name is none of these; nothing was reset.
         """
-        which = self._checked_mask((options or {}).get("reset_mask"))
+        which = self._checked_mask(options)
         self._streams.seed(seed, which)
         self._begin(which)
         infos: Infos = {}
@@ -113,7 +122,9 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
     def _with_masks(self, infos: Infos, which: NDArray[np.bool_]) -> Infos:
         if self.reveal_constraints:
             for name, mask in self._dynamics.masks().items():
-                mask[~which] = 0
+                if not which.all():
+                    mask = mask.copy()
+                    mask[~which] = 0
                 infos |= {name: mask, f"_{name}": which.copy()}
         return infos
 
@@ -141,10 +152,19 @@ class SequenceVectorEnv(Episodes, VectorEnv[NDArray[np.int64], ArrayLike, NDArra
         """The seed of each of them."""
         return tuple(self._streams.seed_of(i) for i in range(self.num_envs))
 
-    def _checked_mask(self, mask: Any) -> NDArray[np.bool_]:
+    def _checked_mask(self, options: Any) -> NDArray[np.bool_]:
+        """The episodes to be reset, as ``options`` say."""
+        if options is None:
+            options = {}
+        if not isinstance(options, dict) or not options.keys() <= {"reset_mask"}:
+            raise InvalidSpec(f"options is {options!r}; give None or a dict whose only key is 'reset_mask'")
+        mask = options.get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
-        given = np.array(mask)
+        try:
+            given = np.array(mask)
+        except ValueError:  # ragged
+            given = np.empty(0)
         if given.shape != (self.num_envs,) or given.dtype != np.bool_ or not given.any():
             raise InvalidSpec(f"reset_mask is {mask!r}; give ({self.num_envs},) booleans with at least one True")
         return given
@@ -188,22 +208,31 @@ class _Streams:
         assert seed is not None
         return seed
 
-    def seed(self, seed: int | Sequence[int | None] | None, which: NDArray[np.bool_]) -> None:
+    def seed(self, seed: Any, which: NDArray[np.bool_]) -> None:
         """Seed the generators in ``which`` anew, except those whose seed is None."""
         if seed is None:
             return
         count = len(self._seeds)
-        seeds = [seed + i for i in range(count)] if isinstance(seed, (int, np.integer)) else list(seed)
+        if _is_integer(seed):
+            seeds: list[Any] = [int(seed) + i for i in range(count)]
+        elif isinstance(seed, (list, tuple, range)) or (isinstance(seed, np.ndarray) and seed.ndim):
+            seeds = list(seed)
+        else:
+            raise InvalidSpec(f"seed is {seed!r}; give one integer, or a list of one for each of the {count} episodes")
         if len(seeds) != count:
             raise InvalidSpec(
                 f"there are {len(seeds)} seeds; give one integer, or one for each of the {count} episodes"
             )
         for each in seeds:
-            if each is not None and (not isinstance(each, (int, np.integer)) or each < 0):
+            if each is not None and (not _is_integer(each) or each < 0):
                 raise InvalidSpec(f"a seed is {each!r}; give integers of at least 0")
         for i in np.flatnonzero(which).tolist():
             if seeds[i] is not None:
                 self._seeds[i], self._generators[i] = int(seeds[i]), None
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _exhausted(which: NDArray[np.bool_]) -> Infos:
