@@ -27,18 +27,26 @@ class EhrlichBuildEnv(SequenceEnv):
     The empty sequence.
 
     ## Episode End
-    Terminated after L tokens. Truncated at the last of them when an :class:`EvaluationBudget` around the environment
-    has nothing left for a sequence that is new; the last token is then not appended.
+    Terminated after L tokens. Truncated when the full sequence is new and an :class:`EvaluationBudget` around the
+    environment has nothing left for it; the last token is then not appended. In a vector environment that truncates
+    every episode, full or not.
 
     ## Information
     At the end of an episode ``value``: f(x), float, -inf if infeasible; and ``feasible``, bool.
-    ``budget_exhausted``: True, only when that ended the episode; there is no value then.
+    ``budget_exhausted``: True, only when that ended the episode; there is no ``value`` and no ``feasible`` then.
     With ``reveal_constraints``, always, ``action_mask``: (V,) int8, 1 for a token that may come next; all ones for the
-    first. A sequence built from such tokens is feasible, and there always is one.
+    first. At least one token may always come next, and a sequence built from such tokens alone is feasible.
 
     ## Arguments
-    ``task``, or ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``; ``noise_std``, ``reveal_constraints``
-    and ``render_mode``: as in :class:`~bioseq_gym.envs.ehrlich.EhrlichEnv`.
+    ``task``: a name for :func:`bioseq_gym.load_task`; or else the numbers of ``EhrlichSpec.from_seed``:
+    ``V`` = 32 states, ``L`` = 32 positions, ``c`` = 4 motifs of ``k`` = 4 elements, ``q`` = k levels,
+    ``epistasis`` = 0, ``seed`` = 0 of the instance (not of the episodes: that is ``reset(seed=...)``).
+    ``noise_std`` = 0, at most a million: standard deviation of a Gaussian noise on every value that is observed, from
+    ``np_random``; also on the one in ``reward``. Infeasible stays infeasible.
+    Under a budget a noisy function charges every row that is asked, repeats too.
+    ``reveal_constraints`` = False: whether the information says which tokens may come next.
+    ``render_mode``: None; ``"ansi"``, text; or ``"rgb_array"``, a picture: the value once the sequence is full, the
+    sequence, and, unless a budget is in force, each motif's elements, solid where found and hollow where missing.
 
     ```python
     >>> env = gymnasium.make("EhrlichBuild-v0", L=128, reveal_constraints=True)

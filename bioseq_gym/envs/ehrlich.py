@@ -27,11 +27,14 @@ class EhrlichEnv(SequenceEnv):
     The task's initial solution, always the same.
 
     ## Episode End
-    Terminated when f reaches 1. Truncated after ``horizon`` steps, and when an :class:`EvaluationBudget` around the
+    Terminated when f reaches 1: at the first step, whatever it is, where the initial solution is optimal already.
+    Truncated after ``horizon`` steps, and when an :class:`EvaluationBudget` around the
     environment has nothing left for a sequence that is new.
 
     ## Information
-    ``value``: f of the current sequence, float. ``feasible``: whether the last edit was feasible, bool.
+    ``value``: f of the current sequence, float.
+    ``feasible``: whether the last edit was feasible, bool; True after a reset and with ``budget_exhausted``: there was
+    no edit then.
     ``budget_exhausted``: True, only when that ended the episode.
     With ``reveal_constraints``, ``action_mask``: (L, V) int8, 1 where the edit leaves the sequence feasible.
 
@@ -40,9 +43,10 @@ class EhrlichEnv(SequenceEnv):
     ``V`` = 32 states, ``L`` = 32 positions, ``c`` = 4 motifs of ``k`` = 4 elements, ``q`` = k levels,
     ``epistasis`` = 0, ``seed`` = 0 of the instance (not of the episodes: that is ``reset(seed=...)``).
     ``horizon``: steps in an episode, 2 L by default.
-    ``noise_std`` = 0: standard deviation of a Gaussian noise on every value that is observed, from ``np_random``; also
-    on the one in ``reward``. Infeasible stays infeasible, the initial value has no noise, and the episode terminates
-    when f without noise reaches 1. Under a budget a noisy function charges every row that is asked, repeats too.
+    ``noise_std`` = 0, at most a million: standard deviation of a Gaussian noise on every value that is observed, from
+    ``np_random``; also on the one in ``reward``. Infeasible stays infeasible, the initial value has no noise, and the
+    episode terminates when f without noise reaches 1.
+    Under a budget a noisy function charges every row that is asked, repeats too.
     ``reveal_constraints`` = False: whether the information says which actions are feasible.
     ``render_mode``: None; ``"ansi"``, text; or ``"rgb_array"``, a picture: the values of the episode, the sequence,
     and, unless a budget is in force, each motif's elements, solid where found and hollow where missing.

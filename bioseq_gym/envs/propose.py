@@ -31,13 +31,21 @@ class EhrlichProposeEnv(SequenceEnv):
     left for a sequence that is new; the observation then stays as it was.
 
     ## Information
-    ``value``: f of the sequence observed, float, -inf if infeasible. ``feasible``: whether it is, bool.
-    ``budget_exhausted``: True, only when that ended the episode.
-    With ``reveal_constraints``, ``feasible_successors``: (V, V) int8, 1 where the second token may follow the first.
+    ``value``: f of the sequence observed, float, -inf if infeasible. ``feasible``: whether it is feasible, bool.
+    ``budget_exhausted``: True, only when that ended the episode; the others are then of the initial solution.
+    With ``reveal_constraints``, ``feasible_successors``: (V, V) int8, read-only, 1 where the second token may follow
+    the first.
 
     ## Arguments
-    ``task``, or ``V``, ``L``, ``c``, ``k``, ``q``, ``epistasis`` and ``seed``; ``noise_std``, ``reveal_constraints``
-    and ``render_mode``: as in :class:`~bioseq_gym.envs.ehrlich.EhrlichEnv`.
+    ``task``: a name for :func:`bioseq_gym.load_task`; or else the numbers of ``EhrlichSpec.from_seed``:
+    ``V`` = 32 states, ``L`` = 32 positions, ``c`` = 4 motifs of ``k`` = 4 elements, ``q`` = k levels,
+    ``epistasis`` = 0, ``seed`` = 0 of the instance (not of the episodes: that is ``reset(seed=...)``).
+    ``noise_std`` = 0, at most a million: standard deviation of a Gaussian noise on every value that is observed, from
+    ``np_random``; also on the one in ``reward``. Infeasible stays infeasible, and the initial value has no noise.
+    Under a budget a noisy function charges every row that is asked, repeats too.
+    ``reveal_constraints`` = False: whether the information says which token may follow which.
+    ``render_mode``: None; ``"ansi"``, text; or ``"rgb_array"``, a picture: the value, the sequence, and, unless a
+    budget is in force, each motif's elements, solid where found and hollow where missing.
 
     ```python
     >>> env = gymnasium.make("EhrlichPropose-v0", task="llome/ehr-V32-L32-c4-k4-q4")
