@@ -183,7 +183,7 @@ def test_a_row_scores_the_same_in_any_company() -> None:
 @pytest.mark.parametrize("threads", [2, 3, np.int64(8)])
 @pytest.mark.parametrize("dtype", ["u1", "<i8"])
 def test_threads_change_nothing(threads: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ehrlich, "_CHUNK", 64 * SPEC.L)
+    monkeypatch.setattr(ehrlich, "_PART", 64 * SPEC.L)
     x = np.resize(BATCH, (1000, SPEC.L)).astype(dtype)
     assert FUNCTION(x, threads=threads).tolist() == np.resize(VALUES, 1000).tolist()
     x[[900, 500], 3] = 100  # the first in the batch is named, whichever thread meets it first
@@ -216,6 +216,7 @@ def test_conversion_takes_little_memory(layout: str) -> None:
 
 
 def test_no_more_threads_than_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ehrlich, "_PART", 64 * SPEC.L)
     started: list[threading.Thread] = []
     monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self))
     monkeypatch.setattr(threading.Thread, "join", lambda _: None)
@@ -352,6 +353,7 @@ def test_what_happens_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -
         failed.set()
         raise MemoryError("no room for the copy")
 
+    monkeypatch.setattr(ehrlich, "_PART", 64 * SPEC.L)
     monkeypatch.setattr(ehrlich, "score_batch", fails)
     with pytest.raises(MemoryError, match="no room"):
         FUNCTION(np.resize(BATCH, (2000, SPEC.L)).astype(np.uint8), threads=2)

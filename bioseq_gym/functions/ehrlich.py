@@ -14,7 +14,8 @@ from bioseq_gym.functions.spec import EhrlichSpec, optimal_solution
 from bioseq_gym.functions.tables import forbidden_windows, response_products
 
 _FEW = 12  # rows that score_rows scores in less time than score_batch
-_CHUNK = 2**20  # tokens that are converted, or given to a thread, at a time
+_CHUNK = 2**20  # tokens that are converted at a time
+_PART = 2**17  # tokens that a thread takes at a time, at least
 
 
 class MotifMatch(NamedTuple):
@@ -105,7 +106,8 @@ class Ehrlich:
         """Write the values of ``batch``; False where a token is not in 0 .. V-1."""
         if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
             raise InvalidConfig(f"threads is {threads!r}; give an integer of at least 1")
-        share = len(batch) if threads == 1 else -(-len(batch) // (4 * int(threads)))
+        # parts small enough that the threads end together, and large enough to be worth their start
+        share = len(batch) if threads == 1 else max(len(batch) // (16 * int(threads)) + 1, _PART // self.spec.L)
         size = max(64, min(share, _CHUNK // self.spec.L))
         if threads == 1 and (len(batch) <= size or _is_bytes(batch)):
             return self._score_part(batch, values)
