@@ -122,10 +122,15 @@ def _cells(row: Row, measured: Measured | None) -> list[str]:
         return [row.what, "", "", "", row.target, "not measured"]
     shown = ""
     if row.unit == "x":
-        spread = "" if measured.spread is None else " [{:.3g}, {:.3g}]".format(*measured.spread)
-        shown = f"{measured.value:.3g}x{spread}"
+        spread = "" if measured.spread is None else " [{}, {}]".format(*map(_digits, measured.spread))
+        shown = f"{_digits(measured.value)}x{spread}"
     met = "yes" if row.is_met(measured.value) else "**missed**"
     return [row.what, measured.ours, measured.theirs, shown, row.target, met]
+
+
+def _digits(value: float) -> str:
+    """Three digits, and all before the point: never 1.01e+03."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _line(cells: Sequence[str]) -> str:
