@@ -59,8 +59,13 @@ def serve() -> None:
                 os._exit(0)
             finally:
                 os._exit(1)
-        print("child", child, flush=True)
-        print("dead", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        tell(f"child {child}")
+        tell(f"dead {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+
+
+def tell(line: str) -> None:
+    """In one write, since the child writes to the same pipe: print() may write a line in pieces."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 class Server:
