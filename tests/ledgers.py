@@ -51,3 +51,16 @@ def expected_repair(repair: bool) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def walker(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
+    """A deterministic agent that steps."""
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    seen: list[tuple[Any, ...]] = []
+    while env.remaining:
+        observation, reward, terminated, truncated, info = env.step(rng.integers(0, [8, 6]))
+        seen.append((observation.tolist(), reward, info, env.remaining, env.ledger.asked, env.ledger.repeats))
+        if terminated or truncated:
+            env.reset()
+    return seen

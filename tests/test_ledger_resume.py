@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ledgers import FUNCTION, HEADER, RECORD, ROWS, budgeted, expected_repair, written
+from ledgers import FUNCTION, HEADER, RECORD, ROWS, budgeted, expected_repair, walker, written
 
 from bioseq_gym import (
     BudgetExhausted,
@@ -42,19 +42,6 @@ def climber(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
         best = int(values[: 1 + len(children)].argmax())
         parent = parent if best == 0 else children[best - 1]
         seen.append((values.tolist(), *state()))
-    return seen
-
-
-def walker(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
-    """A deterministic agent that steps."""
-    rng = np.random.default_rng(seed)
-    env.reset(seed=seed)
-    seen: list[tuple[Any, ...]] = []
-    while env.remaining:
-        observation, reward, terminated, truncated, info = env.step(rng.integers(0, [8, 6]))
-        seen.append((observation.tolist(), reward, info, env.remaining, env.ledger.asked, env.ledger.repeats))
-        if terminated or truncated:
-            env.reset()
     return seen
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from ledgers import FUNCTION, HEADER, RECORD, ROWS, SIZES, SPEC, expected_repair, opened, written
+from ledgers import FUNCTION, HEADER, RECORD, ROWS, SIZES, SPEC, expected_repair, opened, walker, written
 
 from bioseq_gym import (
     BudgetExhausted,
@@ -278,20 +278,7 @@ def batches(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
     return seen
 
 
-def steps(env: EvaluationBudget, seed: int = 0) -> list[tuple[Any, ...]]:
-    """A deterministic agent that steps."""
-    rng = np.random.default_rng(seed)
-    env.reset(seed=seed)
-    seen: list[tuple[Any, ...]] = []
-    while env.remaining:
-        observation, reward, terminated, truncated, info = env.step(rng.integers(0, [8, 6]))
-        seen.append((observation.tolist(), reward, info, env.remaining, env.ledger.asked))
-        if terminated or truncated:
-            env.reset()
-    return seen
-
-
-both = pytest.mark.parametrize("agent", [batches, steps])
+both = pytest.mark.parametrize("agent", [batches, walker])
 Agent = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -310,7 +297,7 @@ def test_a_cut_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path, agent: Age
         assert agent(env) == seen
         env.close()
         assert path.read_bytes() == data
-    assert isinstance(seen[-2][0], int) or agent is steps  # else the climber was never refused
+    assert isinstance(seen[-2][0], int) or agent is walker  # else the climber was never refused
 
 
 def test_a_replay_is_answered_from_the_ledger_whatever_the_generator(tmp_path: Path) -> None:
