@@ -1,7 +1,8 @@
 """Genetic algorithms: holo-bench's published setting, and a strong elitist one, the default.
 
 ``genetic`` breeds from the best of everything evaluated. An Ehrlich motif counts wherever it stands, so besides
-substitutions and crossover it moves segments by one position; and it never asks for a sequence twice.
+substitutions and crossover it moves segments by one position. It never asks for a sequence twice, nor for one that the
+answers so far prove infeasible.
 
 ``genetic-holo`` is the discrete evolution of holo-bench (Stanton et al., arXiv 2407.00236, appendix), the genetic
 algorithm that both papers compare with: truncation selection, uniform crossover of survivors, mutation of everyone.
@@ -17,17 +18,18 @@ from numpy.typing import NDArray
 
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.agent import Agent, setting
+from bioseq_gym.agents.feasibility import LearnedTransitions
 
 Tokens = NDArray[np.uint8]
-ATTEMPTS = 100  # per child, to find one that is new
+ATTEMPTS = 100  # to fill a generation with what may be asked
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of the elitist genetic algorithm."""
 
-    parents: int = setting(50, "best sequences, of all evaluated, that breed", low=1)
-    children: int = setting(200, "new sequences per generation", low=1)
+    parents: int = setting(10, "best sequences, of all evaluated, that breed", low=1)
+    children: int = setting(10, "new sequences per generation", low=1)
     crossover: float = setting(0.5, "share of children with two parents", low=0.0, high=1.0)
     shift: float = setting(0.5, "share of children with a segment moved by one position", low=0.0, high=1.0)
     mutations: float = setting(1.0, "mean number of substitutions per child", low=0.01)
@@ -35,8 +37,11 @@ class Config:
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     """Breed until the budget is spent."""
-    start = env.initial_solution.astype(np.uint8)
-    evolve(env, env.remaining, start[None], np.array([env.initial_value]), np.random.default_rng(seed), config)
+    start = env.initial_solution[None].astype(np.uint8)
+    transitions = LearnedTransitions(env.vocabulary_size)
+    transitions.update(start, np.array([True]))
+    rng = np.random.default_rng(seed)
+    evolve(env, env.remaining, start, np.array([env.initial_value]), transitions, rng, config)
 
 
 def evolve(
@@ -44,6 +49,7 @@ def evolve(
     evaluations: int,
     sequences: Tokens,
     values: NDArray[np.float64],
+    transitions: LearnedTransitions,
     rng: np.random.Generator,
     config: Config,
 ) -> tuple[Tokens, NDArray[np.float64]]:
@@ -54,6 +60,7 @@ def evolve(
         evaluations: how many to spend; fewer if the budget ends or the optimum is found.
         sequences: (n, L) what was evaluated before, at least one.
         values: (n,) their values.
+        transitions: what is known of the constraints; learns from the answers.
         rng: of all draws.
         config: the settings.
 
@@ -66,12 +73,12 @@ def evolve(
     while env.remaining > stop and not env.done:
         best = np.sort(best_first(values)[: config.parents])  # in the order asked, so that the newest stay the newest
         sequences, values = sequences[best], values[best]
-        parents = sequences[best_first(values)]
-        children = breed(parents, min(config.children, env.remaining - stop), seen, env.vocabulary_size, config, rng)
+        children = breed(sequences, min(config.children, env.remaining - stop), seen, transitions, config, rng)
         if not len(children):
             break
         asked.append(children)
         answered.append(env.evaluate(children)[0])
+        transitions.update(children, answered[-1] > -np.inf)
         sequences, values = np.concatenate([sequences, children]), np.concatenate([values, answered[-1]])
     return np.concatenate(asked), np.concatenate(answered)
 
@@ -81,36 +88,60 @@ def best_first(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return len(values) - 1 - np.argsort(-values[::-1], kind="stable")
 
 
-def breed(parents: Tokens, count: int, seen: set[bytes], V: int, config: Config, rng: np.random.Generator) -> Tokens:
+def breed(
+    parents: Tokens,
+    count: int,
+    seen: set[bytes],
+    transitions: LearnedTransitions,
+    config: Config,
+    rng: np.random.Generator,
+) -> Tokens:
     """Up to ``count`` children (m, L) of ``parents`` (n, L), none of which is in ``seen``; they are added to it.
 
-    There are fewer only where hardly any sequence is left that was not asked for.
+    None holds a transition proven forbidden. There are fewer only where hardly any such sequence is left.
     """
     children: list[Tokens] = []
-    for _ in range(ATTEMPTS * count):
+    for _ in range(ATTEMPTS):
+        offspring = vary(parents, count, len(transitions.forbidden), config, rng)
+        for child in offspring[transitions.admits(offspring)]:
+            if len(children) < count and (key := child.tobytes()) not in seen:
+                seen.add(key)
+                children.append(child)
         if len(children) == count:
             break
-        child = parents[rng.integers(len(parents))].copy()
-        if rng.random() < config.crossover:
-            left, right = np.sort(rng.integers(len(child) + 1, size=2))
-            child[left:right] = parents[rng.integers(len(parents)), left:right]
-        if rng.random() < config.shift:
-            child = shift_segment(child, V, rng)
-        mutate = rng.random(len(child)) < config.mutations / len(child)
-        child[mutate] = rng.integers(V, size=mutate.sum())
-        if (key := child.tobytes()) not in seen:
-            seen.add(key)
-            children.append(child)
     return np.array(children, np.uint8).reshape(-1, parents.shape[1])
 
 
-def shift_segment(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
-    """``x`` (L,) with one position deleted and a token inserted elsewhere: what lies between moves by one."""
-    shorter = np.delete(x, rng.integers(len(x)))
-    position = rng.integers(len(x))
+def vary(parents: Tokens, count: int, V: int, config: Config, rng: np.random.Generator) -> Tokens:
+    """(count, L) children of ``parents`` (n, L), drawn at random: crossover, then shift, then substitution."""
+    first, second = parents[rng.integers(len(parents), size=(2, count))]
+    children = np.where(rng.random((count, 1)) < config.crossover, cross(first, second, rng), first)
+    children = np.where(rng.random((count, 1)) < config.shift, shift(children, V, rng), children)
+    substitute = rng.random(children.shape) < config.mutations / children.shape[1]
+    children[substitute] = rng.integers(V, size=substitute.sum())
+    return children
+
+
+def cross(first: Tokens, second: Tokens, rng: np.random.Generator) -> Tokens:
+    """``first`` (B, L) with a segment of ``second`` (B, L) in each row, between two cuts drawn at random."""
+    B, L = first.shape
+    left, right = np.sort(rng.integers(L + 1, size=(2, B, 1)), axis=0)
+    position = np.arange(L)
+    return np.where((left <= position) & (position < right), second, first)
+
+
+def shift(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
+    """``x`` (B, L) with one position deleted and a token inserted elsewhere: what lies between moves by one."""
+    B, L = x.shape
+    deleted, inserted = rng.integers(L, size=(2, B, 1))
+    source = np.arange(L) - (np.arange(L) > inserted)  # the place among those that are left
+    source += source >= deleted
+    y = np.take_along_axis(x, np.minimum(source, L - 1), axis=1)
     # a repeat of the neighbour is always feasible on its left side, a random token seldom on either
-    token = shorter[max(position - 1, 0)] if rng.random() < 0.5 else rng.integers(V)
-    return np.insert(shorter, position, token)
+    repeat = np.take_along_axis(y, np.maximum(inserted - 1, 0), axis=1)
+    token = np.where(rng.random((B, 1)) < 0.5, repeat, rng.integers(V, size=(B, 1), dtype=np.uint8))
+    np.put_along_axis(y, inserted, token, axis=1)
+    return y
 
 
 @dataclass(frozen=True)

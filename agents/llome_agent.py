@@ -14,8 +14,6 @@ The outer loop spends evaluations; the inner loop does not:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +28,7 @@ from bioseq_gym.agents.genetic_agent import best_first, evolve
 from bioseq_gym.agents.llome.objectives import marge_loss, sft_loss
 from bioseq_gym.agents.llome.pairs import Pairs, near_pairs
 from bioseq_gym.agents.llome.policy import Policy
+from bioseq_gym.agents.threads import threads
 from bioseq_gym.errors import InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.llome")
@@ -74,17 +73,6 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
         optimize(env, seed, config)
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads: sums, and so the ledger, then do not depend on the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
     """Round 0, then train, propose and evaluate until the budget is spent."""
     rng = np.random.default_rng(seed)
@@ -95,8 +83,8 @@ def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
     transitions = LearnedTransitions(V)
 
     sequences, values = env.initial_solution[None].astype(np.uint8), np.array([env.initial_value])
-    sequences, values = evolve(env, config.warmup, sequences, values, rng, GENETIC)
     transitions.update(sequences, values > -np.inf)
+    sequences, values = evolve(env, config.warmup, sequences, values, transitions, rng, GENETIC)
     temperature = 1.0
     marge = False  # the first training is supervised
     while not env.done:
@@ -121,13 +109,13 @@ def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
             )
         if len(pool):
             candidates = select(pool, min(config.round_size, env.remaining), config.quantile, rng)
-            sequences = np.concatenate([sequences, candidates])
-            values = np.concatenate([values, env.evaluate(candidates)[0]])
+            answers, feasible = env.evaluate(candidates)
+            transitions.update(candidates, feasible)
+            sequences, values = np.concatenate([sequences, candidates]), np.concatenate([values, answers])
         else:
             logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
-            sequences, values = evolve(env, config.round_size, sequences, values, rng, GENETIC)
+            sequences, values = evolve(env, config.round_size, sequences, values, transitions, rng, GENETIC)
         feasible = values[asked:] > -np.inf
-        transitions.update(sequences[asked:], feasible)
         logger.info(
             "%d evaluated, %.0f %% feasible, best %.3f, so far %.3f",
             *(len(feasible), 100 * feasible.mean(), values[asked:].max(), values.max()),

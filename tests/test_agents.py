@@ -16,12 +16,13 @@ import bioseq_gym
 from bioseq_gym import BudgetExhausted, EvaluationBudget, InvalidConfig, MissingDependency, UnknownName
 from bioseq_gym.agent import Agent, agent_names, check_config, load_agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
-from bioseq_gym.agents.genetic_agent import HOLO, best_first, breed, coin_flips, shift_segment
+from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 
 ROOT = Path(__file__).parents[1]
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 SMALL: dict[str, dict[str, Any]] = {
+    "adalead": {"hidden_size": 8, "steps": 2},
     "genetic-holo": {"population": 40},
     "llome": {"warmup": 250, "round_size": 60, "hidden_size": 16, "layers": 1, "steps": 4, "seeds": 8, "samples": 6},
 }
@@ -155,47 +156,9 @@ def test_an_agent_needs_a_dataclass_for_its_config() -> None:
         Agent("mine", lambda env, seed, config: None, {"children": 3})
 
 
-def test_the_genetic_agent_reaches_its_target() -> None:
-    """Median simple regret over 8 seeds at 10 k evaluations at most 0.25, and 0 at 30 k, on the paper's function."""
-    at_10k, at_30k = [], []
-    for seed in range(8):
-        values = np.maximum.accumulate(spend("genetic", seed, budget=30_000).ledger.values)
-        at_10k.append(1.0 - values[:10_000].max())
-        at_30k.append(1.0 - values.max())
-    assert np.median(at_10k) <= 0.25
-    assert np.median(at_30k) == 0.0
-
-
-def test_best_first_takes_the_newest_among_equals() -> None:
-    assert best_first(np.array([0.5, 1.0, -np.inf, 0.5, 1.0])).tolist() == [4, 1, 3, 0, 2]
-
-
-def test_children_are_new_distinct_and_remembered() -> None:
-    rng = np.random.default_rng(0)
-    parents = rng.integers(4, size=(5, 6)).astype(np.uint8)
-    seen = {row.tobytes() for row in parents}
-    children = breed(parents, 200, seen, 4, GeneticConfig(), rng)
-    assert children.shape == (200, 6)
-    assert children.dtype == np.uint8
-    assert len({row.tobytes() for row in children} | {row.tobytes() for row in parents}) == len(seen)
-    assert len(seen) == 200 + len({row.tobytes() for row in parents})
-
-
-def test_breeding_gives_up_where_nothing_new_is_left() -> None:
-    parents = np.zeros((1, 2), np.uint8)
-    seen = {bytes([a, b]) for a in range(2) for b in range(2)} - {b"\1\1"}
-    children = breed(parents, 10, seen, 2, GeneticConfig(), np.random.default_rng(0))
-    assert children.tolist() == [[1, 1]]
-
-
-def test_a_shift_moves_what_lies_between_by_one() -> None:
-    x = np.arange(10, dtype=np.uint8)
-    for seed in range(200):
-        y = shift_segment(x, 10, np.random.default_rng(seed))
-        assert y.shape == x.shape
-        kept = [i for i in range(10) if y[i] == i]
-        moved = [i for i in range(10) if (i > 0 and y[i] == i - 1) or (i < 9 and y[i] == i + 1)]
-        assert len(set(kept) | set(moved)) >= 9  # all but the inserted token
+def test_the_genetic_agent_solves_the_papers_function() -> None:
+    """Within 10 k evaluations, in the median over 8 seeds."""
+    assert np.median([spend("genetic", seed, budget=10_000).ledger.best_value for seed in range(8)]) == 1.0
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.005, 0.3, 0.5, 0.75, 1.0])
