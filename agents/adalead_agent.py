@@ -6,7 +6,7 @@ Each round:
 2. The parents are what lies within a share kappa of the best value so far.
 3. Recombine the parents in random pairs and roll out from each: mutate it, and as long as the model finds the child as
    good as the root of the rollout, mutate the child in turn. Every child on the way is a candidate. Begin again with
-   the recombination until the model was asked often enough.
+   the recombination until there are enough candidates.
 4. Evaluate the candidates that the model finds best.
 
 Other than in the paper:
@@ -15,6 +15,8 @@ Other than in the paper:
 - they learn on from round to round instead of anew, from values divided by the best one;
 - parents are drawn from everything evaluated, as in the authors' own code; where they are too many, the newest;
 - a child that was asked before or holds a transition proven forbidden is drawn again.
+
+``--preset unguided`` is the same search without a model: rollouts end at random, and all candidates are evaluated.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ class Config:
     """Settings of AdaLead."""
 
     round_size: int = setting(100, "evaluations per round, and rollouts at a time", low=1)
-    screen: int = setting(3, "sequences that the model is asked for per evaluation", low=1)
+    screen: int = setting(3, "candidates per evaluation, that the model chooses from", low=1)
     threshold: float = setting(0.05, "kappa: parents are within this share of the best value", low=0.0, high=1.0)
-    recombination: float = setting(0.2, "probability of a crossover at each position", low=0.0, high=1.0)
+    recombination: float = setting(0.05, "probability of a crossover at each position", low=0.0, high=1.0)
     mutations: float = setting(1.0, "mean number of substitutions per child", low=0.01)
     networks: int = setting(3, "size of the ensemble; with 0 the model is noise", low=0)
-    hidden_size: int = setting(64, "units in each of a network's two layers", low=1)
-    steps: int = setting(20, "optimizer steps per round", low=1)
+    hidden_size: int = setting(32, "units in each of a network's two layers", low=1)
+    steps: int = setting(10, "optimizer steps per round", low=1)
     batch_size: int = setting(128, "sequences per optimizer step", low=1)
     learning_rate: float = setting(2e-3, "of Adam", low=0.0)
 
@@ -177,7 +179,7 @@ class Ensemble:
         return torch.stack([network(one_hot) for network in self.networks])
 
 
-AGENT = Agent("adalead", run, Config())
+AGENT = Agent("adalead", run, Config(), presets={"unguided": Config(screen=1, networks=0)})
 
 if __name__ == "__main__":
     AGENT.main()

@@ -315,6 +315,14 @@ def test_the_ensemble_is_made_from_its_seed_and_its_networks_differ() -> None:
     assert len(set(answers[0].tolist())) == ADALEAD.networks
 
 
+def test_without_networks_the_model_is_noise() -> None:
+    x = np.zeros((5000, 5), np.uint8)
+    model = Ensemble(3, 5, adalead_agent.AGENT.presets["unguided"], seed=0)
+    model.train(x, np.zeros(5000), np.random.default_rng(0))
+    answers = model.predict(x)
+    assert np.quantile(answers, [0.0, 0.25, 0.5, 0.75, 1.0]) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0], abs=0.03)
+
+
 @pytest.mark.parametrize("agent", [genetic_agent.AGENT, local_search_agent.AGENT, adalead_agent.AGENT])
 def test_each_solves_a_small_function(agent: Any) -> None:
     env = EvaluationBudget(gymnasium.make("Ehrlich-v0", V=8, L=12, c=2, k=3, q=3, seed=1), 3000)

@@ -97,5 +97,5 @@ def test_agent_file_is_a_program(file: str) -> None:
 
 
 def test_every_entry_point_is_an_agent_of_that_name() -> None:
-    assert {"genetic", "genetic-holo", "llome", "random"} <= set(agent_names())
+    assert {"adalead", "genetic", "genetic-holo", "llome", "local-search", "random"} <= set(agent_names())
     assert [load_agent(name).name for name in agent_names()] == agent_names()
