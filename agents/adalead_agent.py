@@ -82,8 +82,8 @@ def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
 
 
 def leaders(values: Values, threshold: float) -> NDArray[np.int64]:
-    """The indices of ``values`` (n,) that are within a share ``threshold`` of the largest, which is not negative."""
-    return np.flatnonzero(values >= (1.0 - threshold) * values.max())
+    """The indices of ``values`` (n,) that are within a share ``threshold`` of the largest."""
+    return np.flatnonzero(values >= values.max() - threshold * abs(values.max()))  # noise can make it negative
 
 
 def propose(

@@ -235,6 +235,7 @@ def test_local_search_restarts_and_comes_to_an_end() -> None:
         ([0.2, 0.4, 0.4], 0.0, [1, 2]),
         ([0.0, -np.inf, 0.0], 0.05, [0, 2]),
         ([0.0, 0.5, -np.inf], 1.0, [0, 1]),
+        ([-0.3, -0.2, -0.21, -np.inf], 0.1, [1, 2]),
     ],
 )
 def test_the_leaders_are_within_the_threshold(values: list[float], threshold: float, expected: list[int]) -> None:
