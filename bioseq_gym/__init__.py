@@ -20,7 +20,7 @@ from bioseq_gym.errors import (
     UnknownName,
 )
 from bioseq_gym.functions import Ehrlich, EhrlichSpec
-from bioseq_gym.suite import Task, load_task, task_names
+from bioseq_gym.suite import Suite, Task, load_suite, load_task, suite_names, task_names
 
 __version__ = "0.1.0"
 
@@ -40,10 +40,13 @@ __all__ = [
     "Ledger",
     "LedgerRepaired",
     "MissingDependency",
+    "Suite",
     "Task",
     "UnknownName",
     "VectorEvaluationBudget",
+    "load_suite",
     "load_task",
+    "suite_names",
     "task_names",
 ]
 

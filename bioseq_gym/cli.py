@@ -1,10 +1,11 @@
-"""The command line: ``bioseq-gym tasks | run | report | submit | leaderboard``."""
+"""The command line: ``bioseq-gym tasks | run | sweep | report | submit | leaderboard``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
@@ -21,7 +22,10 @@ from bioseq_gym.budget import EvaluationBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import Run, read_run, run_agent
-from bioseq_gym.suite import DEFAULT_BUDGET, load_task, task_names
+from bioseq_gym.suite import DEFAULT_BUDGET, load_suite, load_task, suite_names, task_names
+from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
+from bioseq_gym.sweep.run import HEADER, run_cells, table
+from bioseq_gym.sweep.show import sweep_progress
 
 DEFAULT_TASK = "llome/ehr-V32-L32-c4-k4-q4"
 EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed, 130 when interrupted."
@@ -48,7 +52,7 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         options = _parser(arguments, agent).parse_args(arguments)
-        options.command(options)
+        return options.command(options) or 0
     except InvalidSubmission as error:
         return _fail(error, 1)
     except BioseqGymError as error:
@@ -57,7 +61,6 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
         return _fail(": ".join(str(part) for part in (error.strerror, error.filename) if part), 2)
     except KeyboardInterrupt:
         return _fail("stopped; a run that was cut goes on with --resume", 130)
-    return 0
 
 
 def _fail(error: Exception | str, status: int) -> int:
@@ -75,7 +78,11 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
         sub.set_defaults(command=function)
         return sub
 
-    command("tasks", _tasks, "list the tasks").add_argument("--json", action="store_true", help="print JSON")
+    tasks = command("tasks", _tasks, "list the tasks and the suites")
+    tasks.add_argument(
+        "suite", nargs="?", metavar="SUITE", help="the tasks of this suite (default: all published ones)"
+    )
+    tasks.add_argument("--json", action="store_true", help="print JSON")
 
     help = "let an agent spend a budget on a task"
     if agent is not None:
@@ -91,6 +98,8 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
     _add_run_options(run)
     if agent is not None:
         _add_config_options(run, agent)
+
+    _add_sweep_options(command("sweep", _sweep, "run agents on tasks with several seeds, in parallel"))
 
     show = command("report", _report, "print a table of runs and draw their regret curves")
     show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, of one task")
@@ -119,6 +128,25 @@ def _add_run_options(run: Parser) -> None:
     run.add_argument("--resume", action="store_true", help="go on with the run in DIR if there is one")
     run.add_argument("--quiet", action="store_true", help="no live progress")
     run.add_argument("--json", action="store_true", help="end standard output with one line of JSON")
+
+
+def _add_sweep_options(sweep: Parser) -> None:
+    sweep.description = (
+        "Run every agent on every task with every seed, each in the run directory DIR/TASK/AGENT-seedS. The same "
+        "command again keeps what is finished and goes on with the rest."
+    )
+    names = ", ".join(agent_names())
+    add = sweep.add_argument
+    add("--agents", nargs="+", required=True, metavar="AGENT", help=f"{names}, AGENT:PRESET, or paths of .py files")
+    add("--tasks", nargs="+", required=True, metavar="TASK", help=f"tasks, and suites: {', '.join(suite_names())}")
+    add("--seeds", type=int, metavar="N", help=f"seeds per task (default: the suite's, or {DEFAULT_SEEDS})")
+    add("--first-seed", type=int, metavar="S", default=0, help="the first seed (default: %(default)s)")
+    add("--budget", type=int, metavar="N", help="evaluations of each run (default: the suite's, or the task's)")
+    add("--out", required=True, metavar="DIR", help="where the run directories and the logs go")
+    add("--workers", type=int, metavar="N", help="processes on this machine (default: one for each core)")
+    add("--ray-address", metavar="ADDRESS", help="run on this Ray cluster instead; all its nodes must share DIR")
+    add("--quiet", action="store_true", help="no live progress")
+    add("--json", action="store_true", help="end standard output with one line of JSON")
 
 
 def _add_config_options(run: Parser, agent: Agent) -> None:
@@ -191,14 +219,49 @@ def _run(options: argparse.Namespace) -> None:
         print(json.dumps({key: run.manifest[key] for key in keys}))
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    count = DEFAULT_SEEDS if options.seeds is None else options.seeds
+    default_seeds = options.seeds is None and options.first_seed == 0
+    seeds = None if default_seeds else range(options.first_seed, options.first_seed + count)
+    cells = make_cells(options.agents, options.tasks, options.out, seeds=seeds, budget=options.budget)
+    started = time.monotonic()
+    progress = nullcontext(lambda event: None) if options.quiet else sweep_progress(len(cells), Console(stderr=True))
+    try:
+        with progress as watch:
+            outcomes = run_cells(cells, options.workers, options.ray_address, watch)
+    except KeyboardInterrupt:
+        return _fail("stopped; the same command goes on from here", 130)
+    _print_table(HEADER, table(outcomes))
+    failed = [outcome for outcome in outcomes if outcome.cause is not None]
+    for outcome in failed:
+        print(f"failed: {outcome.cell}: {outcome.cause} (log: {outcome.cell.log})", file=sys.stderr)
+    if options.json:
+        summary = {
+            "cells": len(cells),
+            "finished": len(cells) - len(failed),
+            "kept": sum(outcome.kept for outcome in outcomes),
+            "failed": [
+                {"agent": o.cell.label, "task": o.cell.task, "seed": o.cell.seed, "cause": o.cause} for o in failed
+            ],
+            "wall_s": round(time.monotonic() - started, 3),
+        }
+        print(json.dumps(summary))
+    return 1 if failed else 0
+
+
 def _tasks(options: argparse.Namespace) -> None:
-    tasks = [load_task(name) for name in task_names()]
+    names = task_names() if options.suite is None else load_suite(options.suite).tasks
+    tasks = [load_task(name) for name in names]
     numbers = [{"V": t.spec.V, "L": t.spec.L, "c": t.spec.c, "k": t.spec.k, "q": t.spec.q} for t in tasks]
     if options.json:
         print(json.dumps([{"name": t.name, **n, "digest": t.digest} for t, n in zip(tasks, numbers, strict=True)]))
         return
     rows = [(t.name, *map(str, n.values()), f"{t.spec.epistasis:g}") for t, n in zip(tasks, numbers, strict=True)]
     _print_table(("task", "V", "L", "c", "k", "q", "epistasis"), rows)
+    if options.suite is not None:
+        return
+    suites = [(s.name, str(len(s.tasks)), str(s.seeds), f"{s.budget:,}") for s in map(load_suite, suite_names())]
+    _print_table(("suite", "tasks", "seeds", "budget"), suites)
     print("and any function of our own generator, for example ehrlich/ehr-V32-L128-c4-k4-q4-seed7")
 
 

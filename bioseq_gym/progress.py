@@ -37,16 +37,26 @@ def live_progress(env: EvaluationBudget, console: Console) -> Iterator[None]:
         )
         return row
 
-    logger = logging.getLogger("bioseq_gym")
-    handler = RichHandler(console=console, show_path=False, show_level=False)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     try:
-        with Live(console=console, get_renderable=line, refresh_per_second=4):
+        with (
+            logging_to(RichHandler(console=console, show_path=False, show_level=False)),
+            Live(console=console, get_renderable=line, refresh_per_second=4),
+        ):
             yield
     finally:
         if not console.is_terminal:
             console.print()  # rich ends the line on terminals only
+
+
+@contextmanager
+def logging_to(handler: logging.Handler) -> Iterator[None]:
+    """Hand what agents log under ``bioseq_gym``, from INFO up, to ``handler`` while the context lasts."""
+    logger = logging.getLogger("bioseq_gym")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""Named tasks: a function, its initial solution, a budget and targets."""
+"""Named tasks: a function, its initial solution, a budget and targets; and named suites of them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def load_task(name: str) -> Task:
     return _load(name)
 
 
-@lru_cache(maxsize=16)  # reading and checking a definition takes up to a second, and tasks don't change
+@lru_cache(maxsize=128)  # tasks don't change, and this holds all of a suite: 30 ms each to make, 10 kB to keep
 def _load(name: str) -> Task:
     if name in task_names():
         return Task(name, EhrlichSpec.from_json((_INSTANCES / f"{name}.json").read_text(encoding="utf-8")))
@@ -103,3 +103,62 @@ def generated_task(V: int, L: int, c: int, k: int, q: int | None = None, epistas
     """The task on ``EhrlichSpec.from_seed`` with the same arguments."""
     spec = EhrlichSpec.from_seed(V, L, c, k, q, epistasis, seed)
     return Task(generated_name(V, L, c, k, spec.q, spec.epistasis, seed), spec)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks that are run together, each with several seeds.
+
+    Attributes:
+        name: as in :func:`load_suite`.
+        tasks: names for :func:`load_task`.
+        seeds: runs of each agent on each task, with the seeds 0, 1, ..., unless a sweep says otherwise.
+        budget: evaluations that each run may spend, unless a sweep says otherwise.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    seeds: int
+    budget: int
+
+
+_SHAPES = (
+    "V32-L32-c4-k4-q2",
+    "V32-L32-c4-k4-q4",
+    "V32-L128-c4-k4-q2",
+    "V32-L128-c4-k4-q4",
+    "V32-L128-c8-k8-q8",
+    "V8-L128-c8-k8-q8",
+)  # of the LLOME paper, arXiv 2410.22296
+_SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("smoke", ("ehrlich/ehr-V8-L12-c2-k3-q3-seed0", "ehrlich/ehr-V8-L16-c2-k4-q4-seed0"), seeds=2, budget=300),
+        Suite("llome-6", tuple(f"llome/ehr-{shape}" for shape in _SHAPES), seeds=5, budget=DEFAULT_BUDGET),
+        Suite(
+            "ehrlich-60",
+            tuple(f"ehrlich/ehr-{shape}-seed{seed}" for shape in _SHAPES for seed in range(10)),
+            seeds=2,
+            budget=DEFAULT_BUDGET,
+        ),
+    )
+}
+
+
+def suite_names() -> list[str]:
+    """The names of the suites, the smallest first."""
+    return list(_SUITES)
+
+
+def load_suite(name: str) -> Suite:
+    """The suite of that name: one of :func:`suite_names`.
+
+    ``smoke`` is for a first try. ``llome-6`` holds the six functions of the LLOME paper. ``ehrlich-60`` holds ten
+    functions of our own generator in each of their six shapes, so that no result hangs on one function.
+
+    Raises:
+        UnknownName: there is no such suite; the message names the near ones.
+    """
+    if name not in _SUITES:
+        raise UnknownName.of("suite", name, _SUITES, "bioseq-gym tasks")
+    return _SUITES[name]
