@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 
 import numpy as np
 import pytest
 
-from bioseq_gym import EhrlichSpec, InvalidSpec, UnknownName, load_task, task_names
+from bioseq_gym import EhrlichSpec, InvalidSpec, UnknownName, load_suite, load_task, suite_names, task_names
 from bioseq_gym.suite import generated_task
 
 
@@ -97,3 +98,31 @@ def test_task_survives_pickling() -> None:
     again = pickle.loads(pickle.dumps(task))
     assert (again.name, again.digest) == (task.name, task.digest)
     np.testing.assert_array_equal(again.function(task.initial_solution[None]), before)
+
+
+def test_suites() -> None:
+    suites = [load_suite(name) for name in suite_names()]
+    assert [(s.name, len(set(s.tasks)), s.seeds, s.budget) for s in suites] == [
+        ("smoke", 2, 2, 300),
+        ("llome-6", 6, 5, 30_000),
+        ("ehrlich-60", 60, 2, 30_000),
+    ]
+    assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
+    with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6'\? See bioseq-gym tasks"):
+        load_suite("llome6")
+
+
+def test_the_sixty_functions_are_those_of_the_first_release() -> None:
+    tasks = [load_task(name) for name in load_suite("ehrlich-60").tasks]
+    assert [task.name for task in tasks] == list(load_suite("ehrlich-60").tasks)
+    digests = [task.digest for task in tasks]
+    assert len(set(digests)) == 60
+    numbers = {(t.spec.V, t.spec.L, t.spec.c, t.spec.k, t.spec.q) for t in tasks}
+    assert numbers == {
+        (t.spec.V, t.spec.L, t.spec.c, t.spec.k, t.spec.q) for t in map(load_task, load_suite("llome-6").tasks)
+    }
+    # SHA-256 of the sixty digests in order, computed when the suite was made
+    assert (
+        hashlib.sha256("".join(digests).encode()).hexdigest()
+        == "403dec715ba2606f7131134a7f2c54cd315c2cb4d0c7bfd10f54d4c9d7640c5b"
+    )
