@@ -16,6 +16,8 @@ def run(env, seed, config):
     rng = np.random.default_rng(seed)
     print("threads", os.environ.get("OMP_NUM_THREADS"), os.environ.get("NUMBA_NUM_THREADS"))
     while env.remaining:
+        while env.remaining < {hold} and not os.path.exists({gate!r}):
+            time.sleep(0.01)
         x = np.tile(env.initial_solution, (min(10, env.remaining), 1))
         x[:, rng.integers(env.length)] = rng.integers(env.vocabulary_size, size=len(x))
         x[:, rng.integers(env.length)] = rng.integers(env.vocabulary_size, size=len(x))
@@ -24,7 +26,7 @@ def run(env, seed, config):
 
 AGENT = Agent("walk", run)
 """
-"""Goes on after it found the optimum, so that every run is as long."""
+"""Goes on after it found the optimum, so that every run is as long. Waits at its gate, a file that opens it."""
 
 TROUBLE = """
 import os, signal
@@ -43,8 +45,11 @@ AGENT = Agent("trouble", run)
 """
 
 
-def agent_file(path: Path, source: str, pause: float = 0.0) -> str:
-    path.write_text(source.replace("{pause}", str(pause)))
+def agent_file(path: Path, source: str, *, pause: float = 0.0, gate: Path | None = None, hold: int = 0) -> str:
+    """Write an agent; while ``gate`` does not exist, it stops with less than ``hold`` evaluations left."""
+    path.write_text(
+        source.replace("{pause}", str(pause)).replace("{gate!r}", repr(str(gate))).replace("{hold}", str(hold))
+    )
     return str(path)
 
 

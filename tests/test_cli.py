@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bioseq_gym import __version__, task_names
+from bioseq_gym import __version__, load_suite, suite_names, task_names
 from bioseq_gym.cli import main
 from bioseq_gym.runs import LEDGER, MANIFEST, read_run, write_manifest
 
@@ -30,7 +30,7 @@ def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["tasks"], ["run"], ["run", "genetic"], ["report"], ["submit"], ["leaderboard"]]
+    "command", [[], ["tasks"], ["run"], ["run", "genetic"], ["sweep"], ["report"], ["submit"], ["leaderboard"]]
 )
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     status, out, err = run(capsys, *command, "--help")
@@ -54,7 +54,13 @@ def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert [task["name"] for task in json.loads(out)] == task_names()
     status, out, _ = run(capsys, "tasks")
-    assert all(name in out for name in task_names())
+    assert all(name in out for name in (*task_names(), *suite_names()))
+    status, out, _ = run(capsys, "tasks", "llome-6", "--json")
+    assert [task["name"] for task in json.loads(out)] == list(load_suite("llome-6").tasks)
+    status, out, _ = run(capsys, "tasks", "smoke")
+    assert (status, out.count("ehrlich/")) == (0, 2)
+    status, _, err = run(capsys, "tasks", "smok")
+    assert (status, err) == (2, "bioseq-gym: there is no suite 'smok'. Did you mean 'smoke'? See bioseq-gym tasks.\n")
 
 
 def test_run_ends_with_one_line_of_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

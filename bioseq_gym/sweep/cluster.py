@@ -14,7 +14,9 @@ and the same sweep started later ends it. No cell is written by two processes.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,9 +61,12 @@ def _connected(address: str) -> Any:
     except ImportError:
         raise MissingDependency("a sweep on a cluster needs Ray; pip install 'bioseq-gym[ray]'") from None
     try:
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if colon:  # Ray itself would go on trying for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
         threads = {name: os.environ.get(name, one) for name, one in ONE_THREAD.items()}
-        ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": threads})
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING, runtime_env={"env_vars": threads})
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise InvalidConfig(f"can't join the Ray cluster at {address}: {' '.join(str(error).split())}") from None
     return ray
 
