@@ -220,10 +220,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    count = DEFAULT_SEEDS if options.seeds is None else options.seeds
-    default_seeds = options.seeds is None and options.first_seed == 0
-    seeds = None if default_seeds else range(options.first_seed, options.first_seed + count)
-    cells = make_cells(options.agents, options.tasks, options.out, seeds=seeds, budget=options.budget)
+    cells = make_cells(
+        options.agents,
+        options.tasks,
+        options.out,
+        seeds=options.seeds,
+        first_seed=options.first_seed,
+        budget=options.budget,
+    )
     started = time.monotonic()
     progress = nullcontext(lambda event: None) if options.quiet else sweep_progress(len(cells), Console(stderr=True))
     try:
@@ -234,7 +238,8 @@ def _sweep(options: argparse.Namespace) -> int:
     _print_table(HEADER, table(outcomes))
     failed = [outcome for outcome in outcomes if outcome.cause is not None]
     for outcome in failed:
-        print(f"failed: {outcome.cell}: {outcome.cause} (log: {outcome.cell.log})", file=sys.stderr)
+        log = f" (log: {outcome.cell.log})" if outcome.cell.log.exists() else ""
+        print(f"failed: {outcome.cell}: {outcome.cause}{log}", file=sys.stderr)
     if options.json:
         summary = {
             "cells": len(cells),

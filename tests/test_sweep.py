@@ -31,7 +31,7 @@ TINY, SMALL = "ehrlich/ehr-V8-L12-c2-k3-q3-seed0", "ehrlich/ehr-V8-L16-c2-k4-q4-
 
 
 def cell(out: Path, agent: str = "random", seed: int = 0, budget: int = 50) -> Cell:
-    (one,) = make_cells([agent], [TINY], out, seeds=[seed], budget=budget)
+    (one,) = make_cells([agent], [TINY], out, seeds=1, first_seed=seed, budget=budget)
     return one
 
 
@@ -54,7 +54,9 @@ def test_cells_are_agents_by_tasks_by_seeds_the_longest_first(tmp_path: Path) ->
 def test_a_suite_gives_defaults_and_what_is_given_holds_for_all(tmp_path: Path) -> None:
     assert len(make_cells(["random"], ["smoke", "llome-6"], tmp_path)) == 2 * 2 + 6 * 5
     assert {(c.seed, c.budget) for c in make_cells(["random"], [TINY], tmp_path)} == {(s, 30_000) for s in range(5)}
-    given = make_cells(["random"], ["smoke", TINY, "holo/ehr-V5-L7-c1-k3-q3-seed0"], tmp_path, seeds=[7], budget=9)
+    given = make_cells(
+        ["random"], ["smoke", TINY, "holo/ehr-V5-L7-c1-k3-q3-seed0"], tmp_path, seeds=1, first_seed=7, budget=9
+    )
     assert sorted((c.task, c.seed, c.budget) for c in given) == [
         (TINY, 7, 9), (SMALL, 7, 9), ("holo/ehr-V5-L7-c1-k3-q3-seed0", 7, 9),
     ]  # fmt: skip
@@ -66,7 +68,7 @@ def test_an_agent_with_a_preset_has_directories_of_its_own(tmp_path: Path, monke
     fast = NoConfig()
     agent = Agent("tuned", lambda env, seed, config: None, presets={"fast": fast})
     monkeypatch.setattr("bioseq_gym.sweep.cells.load_agent", lambda name: agent)
-    cells = make_cells(["tuned", "tuned:fast"], [TINY], tmp_path, seeds=[0], budget=9)
+    cells = make_cells(["tuned", "tuned:fast"], [TINY], tmp_path, seeds=1, budget=9)
     assert [c.directory.name for c in cells] == ["tuned-seed0", "tuned-fast-seed0"]
     assert [run_cell(c).cause for c in cells] == [None, None]
     with pytest.raises(UnknownName, match=r"no preset of tuned 'fats'\. Did you mean 'fast'"):
@@ -84,7 +86,9 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidBudget, match="comes with budgets of 300 and 30000; give --budget"):
         make_cells(["random"], ["smoke", TINY], tmp_path)
     with pytest.raises(InvalidConfig, match="at least one seed"):
-        make_cells(["random"], [TINY], tmp_path, seeds=[0, -1])
+        make_cells(["random"], [TINY], tmp_path, seeds=0)
+    with pytest.raises(InvalidConfig, match="at least one agent and one task"):
+        make_cells(["random"], [], tmp_path)
     with pytest.raises(InvalidConfig, match="the number of workers is 0"):
         sweep(["random"], [TINY], tmp_path, workers=0)
 
@@ -229,7 +233,7 @@ def test_a_sweep_stopped_by_ctrl_c_and_then_by_kill_9_goes_on_to_the_same_result
     walk, out = agent_file(tmp_path / "walk.py", WALK, pause=0.01), tmp_path / "out"
     command = [sys.executable, "-m", "bioseq_gym.cli", "sweep", "--agents", walk, "--tasks", TINY, "--quiet"]
     command += ["--seeds", "3", "--budget", "400", "--out", str(out), "--workers", "1"]
-    cells = make_cells([walk], [TINY], out, seeds=range(3), budget=400)
+    cells = make_cells([walk], [TINY], out, seeds=3, budget=400)
 
     process = start(command, until=lambda: spent(cells[0]) > 50)
     os.killpg(process.pid, signal.SIGINT)  # to all its processes, as from a terminal
@@ -247,7 +251,7 @@ def test_a_sweep_stopped_by_ctrl_c_and_then_by_kill_9_goes_on_to_the_same_result
     outcomes = in_this_process(cells)
     assert [(outcome.cause, outcome.kept) for outcome in outcomes] == [(None, True), (None, False), (None, False)]
     assert sessions(out) == {"walk-seed0": 2, "walk-seed1": 2, "walk-seed2": 1}
-    in_this_process(make_cells([walk], [TINY], tmp_path / "whole", seeds=range(3), budget=400))
+    in_this_process(make_cells([walk], [TINY], tmp_path / "whole", seeds=3, budget=400))
     assert ledgers(out) == ledgers(tmp_path / "whole")
 
 

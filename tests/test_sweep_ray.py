@@ -38,7 +38,7 @@ def test_every_cell_ends_once_though_a_node_dies(cluster: Any, tmp_path: Path, m
     node = cluster.add_node(num_cpus=1)
     gate, out = tmp_path / "gate", tmp_path / "out"
     walk = agent_file(tmp_path / "walk.py", WALK, gate=gate, hold=100)
-    cells = make_cells([walk], [TINY], out, seeds=range(3), budget=200)
+    cells = make_cells([walk], [TINY], out, seeds=3, budget=200)
 
     def kill_a_node() -> None:
         wait_until(lambda: sum(spent(cell) > 100 for cell in cells) == 2)  # one on each node, both at the gate
@@ -48,17 +48,17 @@ def test_every_cell_ends_once_though_a_node_dies(cluster: Any, tmp_path: Path, m
 
     killer = threading.Thread(target=kill_a_node, daemon=True)
     killer.start()
-    outcomes = sweep([walk], [TINY], out, seeds=range(3), budget=200, ray_address=cluster.address)
+    outcomes = sweep([walk], [TINY], out, seeds=3, budget=200, ray_address=cluster.address)
     killer.join()
     assert [(outcome.cell, outcome.cause) for outcome in outcomes] == [(cell, None) for cell in cells]
     assert sorted(sessions(out).values()) == [1, 1, 2]
     assert not list(out.glob(".sweep-*"))
-    for cell in make_cells([walk], [TINY], tmp_path / "whole", seeds=range(3), budget=200):
+    for cell in make_cells([walk], [TINY], tmp_path / "whole", seeds=3, budget=200):
         run_cell(cell)
     assert ledgers(out) == ledgers(tmp_path / "whole")
 
     trouble = agent_file(tmp_path / "trouble.py", TROUBLE)
-    finished, raised, killed = sweep([trouble], [TINY], out, seeds=range(3), budget=9, ray_address=cluster.address)
+    finished, raised, killed = sweep([trouble], [TINY], out, seeds=3, budget=9, ray_address=cluster.address)
     assert (finished.cause, raised.cause) == (None, "RuntimeError: out of luck")
     assert (killed.cause or "").startswith("Ray gave up: The worker died unexpectedly")
     assert read_run(killed.cell.directory).manifest["sessions"] == 2  # it was tried again

@@ -81,7 +81,8 @@ def make_cells(
     tasks: Sequence[str],
     out: str | os.PathLike[str],
     *,
-    seeds: Sequence[int] | None = None,
+    seeds: int | None = None,
+    first_seed: int = 0,
     budget: int | None = None,
 ) -> list[Cell]:
     """All cells of a sweep: agents in the order given and, for each, the longest runs first. Makes no directory.
@@ -90,7 +91,8 @@ def make_cells(
         agents: names, ``name:preset`` for other settings than the default ones, or paths of Python files.
         tasks: names of tasks and of suites.
         out: the sweep's directory.
-        seeds: of every run; by default those of the suite, and 0 to 4 for a task by itself.
+        seeds: how many on each task; by default what the suite says, and 5 for a task by itself.
+        first_seed: the first of them; the others follow.
         budget: of every run; by default that of the suite, or the task's own.
 
     Raises:
@@ -98,9 +100,11 @@ def make_cells(
         MissingDependency: an agent needs a package that is not installed.
         InvalidSpec: the numbers in a generated task's name make no function.
         InvalidBudget: a budget is not positive, or a task comes with two.
-        InvalidConfig: a seed is negative.
+        InvalidConfig: there is no agent, task or seed, or a seed is negative.
     """
-    planned = _plan(tasks, seeds, budget)
+    if not agents or not tasks:
+        raise InvalidConfig("a sweep needs at least one agent and one task")
+    planned = _plan(tasks, seeds, first_seed, budget)
     order = sorted(planned, key=lambda name: -planned[name][1] * load_task(name).spec.L)
     labels: dict[str, str] = {}
     cells = []
@@ -115,24 +119,22 @@ def make_cells(
     return cells
 
 
-def _plan(
-    names: Iterable[str], seeds: Sequence[int] | None, budget: int | None
-) -> dict[str, tuple[Sequence[int], int]]:
-    """The seeds and the budget of each task; a task that comes twice gets the seeds of both."""
-    planned: dict[str, tuple[Sequence[int], int]] = {}
+def _plan(names: Iterable[str], seeds: int | None, first_seed: int, budget: int | None) -> dict[str, tuple[range, int]]:
+    """The seeds and the budget of each task; a task that comes twice gets the larger number of seeds."""
+    planned: dict[str, tuple[range, int]] = {}
     for name in names:
         suite = load_suite(name) if name in suite_names() else None
         for task in map(load_task, suite.tasks) if suite else (_load_task(name),):
-            own_seeds = range(suite.seeds if suite else DEFAULT_SEEDS) if seeds is None else seeds
+            count = seeds if seeds is not None else suite.seeds if suite else DEFAULT_SEEDS
             own_budget = budget if budget is not None else suite.budget if suite else task.budget
-            before, other = planned.get(task.name, ((), own_budget))
+            others, other = planned.get(task.name, (range(0), own_budget))
             if other != own_budget:
                 raise InvalidBudget(f"{task.name} comes with budgets of {other} and {own_budget}; give --budget")
-            planned[task.name] = sorted({*before, *own_seeds}), own_budget
+            planned[task.name] = range(first_seed, first_seed + max(count, len(others))), own_budget
     for run_seeds, run_budget in planned.values():
         if run_budget < 1:
             raise InvalidBudget(f"the budget is {run_budget}; give an integer of at least 1")
-        if not run_seeds or not 0 <= run_seeds[0] <= run_seeds[-1] < 2**63:
+        if not run_seeds or first_seed < 0 or run_seeds.stop > 2**63:
             raise InvalidConfig("give at least one seed, and only seeds of at least 0 and below 2^63")
     return planned
 

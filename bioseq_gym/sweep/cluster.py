@@ -6,9 +6,9 @@ between nodes: NFS 4 has them, Lustre if it is mounted with ``flock``. Each cell
 A node that dies: Ray runs its cells again on another. Its locks died with it, and each run goes on from its ledger.
 
 A node that is cut off and yet alive: Ray takes it for dead and runs its cells again, while their first processes may
-still be at work and hold their locks. The second run waits ``PATIENCE`` seconds for the lock, longer than Ray's
-processes outlive the loss of their cluster by its defaults. If the lock is held even then, the cell counts as failed,
-and the same sweep started later ends it. No cell is written by two processes.
+still be at work and hold their locks. The second run waits for the lock, ``PATIENCE`` seconds at most. If it is still
+held then (Ray ends the processes of a node about a minute after that lost its cluster, KubeRay after ten), the cell
+counts as failed, and the same sweep started later ends it. No cell is ever written by two processes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def sweep(
     tasks: Sequence[str],
     out: str | os.PathLike[str],
     *,
-    seeds: Sequence[int] | None = None,
+    seeds: int | None = None,
+    first_seed: int = 0,
     budget: int | None = None,
     workers: int | None = None,
     ray_address: str | None = None,
@@ -33,10 +34,11 @@ def sweep(
     Runs in processes of its own; a script that calls this needs the guard ``if __name__ == "__main__":``.
 
     Args:
-        agents: as in :func:`bioseq_gym.sweep.make_cells`, as are the next four.
+        agents: as in :func:`bioseq_gym.sweep.make_cells`, as are the next five.
         tasks: names of tasks and of suites.
         out: the sweep's directory.
-        seeds: of every run.
+        seeds: how many on each task.
+        first_seed: the first of them.
         budget: of every run.
         workers: processes on this machine; by default one for each core.
         ray_address: of a Ray cluster to run on instead, see :mod:`bioseq_gym.sweep.cluster`.
@@ -50,7 +52,8 @@ def sweep(
         As :func:`bioseq_gym.sweep.make_cells` and :func:`bioseq_gym.sweep.cluster.run_on_ray`; nothing was run then.
         InvalidConfig: ``workers`` is not positive.
     """
-    return run_cells(make_cells(agents, tasks, out, seeds=seeds, budget=budget), workers, ray_address, watch)
+    cells = make_cells(agents, tasks, out, seeds=seeds, first_seed=first_seed, budget=budget)
+    return run_cells(cells, workers, ray_address, watch)
 
 
 def run_cells(
