@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import bioseq_gym
@@ -20,8 +21,10 @@ from bioseq_gym import leaderboard, report
 from bioseq_gym.agent import Agent, agent_names, load_agent
 from bioseq_gym.budget import EvaluationBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
+from bioseq_gym.iohprofiler import export
 from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import Run, read_run, run_agent
+from bioseq_gym.study import find_runs, read_study
 from bioseq_gym.suite import DEFAULT_BUDGET, load_suite, load_task, suite_names, task_names
 from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
 from bioseq_gym.sweep.run import HEADER, run_cells, table
@@ -101,9 +104,11 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
 
     _add_sweep_options(command("sweep", _sweep, "run agents on tasks with several seeds, in parallel"))
 
-    show = command("report", _report, "print a table of runs and draw their regret curves")
-    show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, of one task")
-    show.add_argument("--out", metavar="DIR", default=".", help="where regret.png goes")
+    show = command("report", _report, "compare runs: a page of tables and pictures")
+    show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or folders that hold some at any depth")
+    show.add_argument("--out", metavar="DIR", default="runs/report", help="where it goes (default: %(default)s)")
+    show.add_argument("--budget", type=int, metavar="N", help="only the first N evaluations of each run (default: all)")
+    show.add_argument("--ioh", action="store_true", help="write DIR/ioh too, the runs in the format of IOHprofiler")
 
     put = command("submit", _submit, "replay runs and put them on the leaderboard")
     put.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
@@ -271,12 +276,17 @@ def _tasks(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    runs = [read_run(path) for path in options.runs]
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    picture = report.plot_regret(runs, out / "regret.png")
-    _print_table(report.HEADER, report.table(runs), title=runs[0].manifest["task"])
-    print(f"regret curves: {picture}")
+    directories = find_runs(options.runs)
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    progress = track(directories, "reading runs", console=console, transient=True, disable=hidden)
+    study = read_study(progress, options.budget)
+    page = report.write_report(study, options.out)
+    title = study.tasks[0] if len(study.tasks) == 1 else f"{len(study.tasks)} tasks"
+    _print_table(*report.regret_table(study, report.ranked(study)), title=title)
+    print(f"report: {page}, with {report.REGRET} and {report.ECDF}")
+    if options.ioh:
+        print(f"for IOHprofiler: {export(study, page.parent / 'ioh')}")
 
 
 def _submit(options: argparse.Namespace) -> None:
@@ -302,7 +312,7 @@ def _leaderboard(options: argparse.Namespace) -> None:
     if not results:
         print(f"no submission on {options.task or 'any task'} yet")
     for task in sorted({r.task for r in results}):
-        _print_table(leaderboard.HEADER, leaderboard.table(r for r in results if r.task == task), title=task)
+        _print_table(*leaderboard.table(r for r in results if r.task == task), title=task)
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

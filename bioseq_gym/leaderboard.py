@@ -28,6 +28,7 @@ from bioseq_gym.runs import (
     Manifest,
     Result,
     Run,
+    agent_labels,
     invalid_fields,
     outcome,
     parse_manifest,
@@ -81,38 +82,26 @@ def read_board(board: str | os.PathLike[str]) -> list[Result]:
     return sorted((Result.of(run) for run in runs), key=lambda r: (r.task, r.agent, r.config, r.seed))
 
 
-HEADER = (
-    "agent",
-    "seeds",
-    "budget",
-    *(f"regret @ {n // 1000}k" for n in CHECKPOINTS),
-    "feasible",
-    "distinct",
-    "wall time",
-)
+def table(results: Iterable[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The header, and a row of text for each agent, config and budget, the smallest regret first.
 
-
-def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
-    """Rows of text under :data:`HEADER`: one for each agent, config and budget, the smallest regret first.
-
-    Simple regret is the median over seeds with its quartiles; the rest are medians.
+    Simple regret is the median over seeds with its quartiles; the rest are medians. Checkpoints that no budget reaches
+    have no column.
     """
-    groups: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
-    for result in results:
-        groups[result.agent, result.config, result.budget].append(result)
-    configs_of: dict[str, set[str]] = defaultdict(set)
-    for agent, config, _ in groups:
-        configs_of[agent].add(config)
+    results = list(results)
+    checkpoints = [n for n in CHECKPOINTS if any(result.budget >= n for result in results)]
+    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    for result, label in zip(results, agent_labels(results), strict=True):
+        groups[label, result.budget].append(result)
     rows = []
-    for (agent, config, budget), group in groups.items():
-        several = len(configs_of[agent]) > 1
-        label = f"{agent} #{hashlib.sha256(config.encode()).hexdigest()[:4]}" if several else agent
-        regrets = [_summary([result.regret[i] for result in group]) for i in range(len(CHECKPOINTS))]
+    for (label, budget), group in groups.items():
+        regrets = [_summary([result.regret_at(n) for result in group]) for n in checkpoints]
         shares = [f"{100 * np.median([getattr(r, share) for r in group]):.0f} %" for share in ("feasible", "distinct")]
         wall = f"{np.median([r.wall_s for r in group]):.1f} s"
         order = [(2.0 if median is None else median) for median, _ in reversed(regrets)]
         rows.append((order, (label, str(len(group)), f"{budget:,}", *(text for _, text in regrets), *shares, wall)))
-    return [row for _, row in sorted(rows)]
+    header = ("agent", "seeds", "budget", *(f"regret @ {n // 1000}k" for n in checkpoints))
+    return (*header, "feasible", "distinct", "wall time"), [row for _, row in sorted(rows)]
 
 
 def write_table(board: str | os.PathLike[str]) -> Path:
@@ -120,9 +109,9 @@ def write_table(board: str | os.PathLike[str]) -> Path:
     results = read_board(board)
     lines = [_PREFACE]
     for task in sorted({result.task for result in results}):
-        lines += [f"## {task}", "", f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
-        lines += [f"| {' | '.join(row)} |" for row in table(r for r in results if r.task == task)]
-        lines.append("")
+        header, rows = table(r for r in results if r.task == task)
+        lines += [f"## {task}", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+        lines += [*(f"| {' | '.join(row)} |" for row in rows), ""]
     path = Path(board) / TABLE
     temporary = path.with_name(f".{TABLE}.{os.getpid()}")
     temporary.write_text("\n".join(lines), encoding="utf-8")
@@ -199,14 +188,15 @@ def _store(run: Run, board: Path) -> Path:
 def _read_submissions(board: str | os.PathLike[str]) -> list[Run]:
     runs: list[Run] = []
     for path in sorted((Path(board) / SUBMISSIONS).glob(f"*/*/[!.]*/{MANIFEST}")):
-        run = _read_submission(path.parent)
+        run = read_submission(path.parent)
         verify(run)
         _refuse_twins(run, runs)
         runs.append(run)
     return runs
 
 
-def _read_submission(folder: Path) -> Run:
+def read_submission(folder: Path) -> Run:
+    """The run in a folder of the board, not verified. Raises InvalidSubmission if it can't be read."""
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
         largest = file_size(load_task(manifest["task"]).spec.L, manifest["budget"])  # no more is ever unpacked
@@ -253,7 +243,7 @@ def _replay_faults(manifest: Manifest, ledger: Ledger, task: Task) -> list[str]:
             faults.append("its counts of rows asked and of calls do not increase from record to record")
     faults += [
         f"its manifest states {key} = {manifest.get(key)}, the ledger gives {value}"
-        for key, value in outcome(task, ledger).items()
+        for key, value in outcome(task, ledger, manifest["budget"]).items()
         if manifest.get(key) != value
     ]
     return faults

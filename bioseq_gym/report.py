@@ -1,73 +1,257 @@
-"""A table and a picture of a few runs."""
+"""The report of a study: a Markdown page with tables and pictures. The same runs give the same bytes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
-from bioseq_gym.metrics import CHECKPOINTS
-from bioseq_gym.runs import Result, Run
+from bioseq_gym.plots import SEED, plot_ecdf, plot_regret
+from bioseq_gym.runs import Result
+from bioseq_gym.statistics import (
+    RESAMPLES,
+    bootstrap_interval,
+    expected_running_time,
+    holm,
+    interquartile_mean,
+    mean_ranks,
+    superiority,
+)
+from bioseq_gym.study import PathLike, Study
+from bioseq_gym.suite import TARGETS
 
-HEADER = ("agent", "seed", *(f"regret @ {n // 1000}k" for n in CHECKPOINTS), "feasible", "distinct", "wall time")
+PAGE, REGRET, ECDF = "README.md", "regret.png", "ecdf.png"
+Table = tuple[Sequence[str], list[tuple[str, ...]]]
+_MARK = "<!-- Made by bioseq-gym report; not edited by hand. -->"
+_LEVEL = 0.05
 
 
-def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """A row of text for each run, under :data:`HEADER`; "-" where the budget ended before the checkpoint."""
+def write_report(study: Study, folder: PathLike) -> Path:
+    """Write the page, ``README.md``, and its pictures into ``folder``, which is made.
+
+    Returns:
+        The page.
+
+    Raises:
+        InvalidRun: there is another README.md in the folder.
+        MissingDependency: matplotlib or scipy is not installed.
+    """
+    if missing := [name for name in ("matplotlib", "scipy") if find_spec(name) is None]:
+        raise MissingDependency(f"a report needs {' and '.join(missing)}; pip install 'bioseq-gym[report]'")
+    page = Path(folder) / PAGE
+    if page.exists() and not page.read_text(encoding="utf-8").startswith(_MARK):
+        raise InvalidRun(f"{page} is there and is no report; give another --out")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    agents = ranked(study)
+    plot_regret(study, agents, page.with_name(REGRET))
+    plot_ecdf(study, agents, page.with_name(ECDF))
+    page.write_text("\n".join(_page(study, agents)), encoding="utf-8")
+    return page
+
+
+def ranked(study: Study) -> list[str]:
+    """The agents, the best mean rank first."""
+    ranks = dict(zip(study.agents, mean_ranks(_medians(study)), strict=True))
+    return sorted(study.agents, key=lambda agent: (ranks[agent], agent))
+
+
+def regret_table(study: Study, agents: Sequence[str]) -> Table:
+    """Simple regret at the checkpoints and the area over the curve: interquartile means with their intervals."""
+    rows = []
+    for agent in agents:
+        results = study.of_agent(agent)
+        columns = [[result.regret_at(n) for result in results] for n in study.checkpoints]
+        columns.append([_area(result) for result in results])
+        rows.append((agent, str(len(results)), *_means(np.array(columns, np.float64), study, agent)))
+    return ("agent", "runs", *(f"regret @ {_count(n)}" for n in study.checkpoints), "AOCC"), rows
+
+
+def effort_table(study: Study, agents: Sequence[str]) -> Table:
+    """Medians over runs of what they asked for, and of how long they took."""
+    rows = []
+    for agent in agents:
+        results = study.of_agent(agent)
+        evaluations, wall = (np.median([getattr(r, name) for r in results]) for name in ("evaluations", "wall_s"))
+        shares = [np.median([getattr(r, name) for r in results]) for name in ("feasible", "distinct", "diversity")]
+        rows.append((agent, f"{evaluations:,.0f}", *(f"{100 * share:.0f} %" for share in shares), f"{wall:.1f} s"))
+    return ("agent", "evaluations", "feasible", "distinct", "diversity", "wall time"), rows
+
+
+def running_time_table(study: Study, agents: Sequence[str]) -> Table:
+    """The expected running time to each target, and how many of the runs reached it."""
+    rows = []
+    for agent in agents:
+        results = study.of_agent(agent)
+        times = np.array([result.curve.running_times(TARGETS) for result in results])
+        spent = np.array([result.evaluations for result in results])
+        cells = []
+        for column in times.T:
+            ert = expected_running_time(column, spent)
+            cells.append(f"{f'{ert:,.0f}' if np.isfinite(ert) else '∞'} ({np.isfinite(column).sum()}/{len(results)})")
+        rows.append((agent, *cells))
+    return ("agent", *(f"value {target:g}" for target in TARGETS)), rows
+
+
+def rank_table(study: Study, agents: Sequence[str]) -> Table:
+    """The mean rank over tasks by the median area over the curve, with its bootstrap interval."""
+    ranks = dict(zip(study.agents, mean_ranks(_medians(study)), strict=True))
+    low, high = np.quantile(mean_ranks(_medians(study, RESAMPLES)), [_LEVEL / 2, 1 - _LEVEL / 2], axis=0)
+    ends = dict(zip(study.agents, zip(low, high, strict=True), strict=True))
+    rows: list[tuple[str, ...]]
+    rows = [(a, _interval(ranks[a], ends[a] if _repeats(study, a) else None, 2)) for a in agents]
+    return ("agent", f"mean rank of {len(agents)}"), rows
+
+
+def comparison_table(study: Study, agents: Sequence[str]) -> Table:
+    """For each pair of agents A12 of the row's over the column's, and the p-value after Holm's correction."""
+    pairs = list(combinations(agents, 2))
+    areas = {a: [np.array([_area(r) for r in group]) for group in study.results[a].values()] for a in agents}
+    found = [superiority(list(zip(areas[a], areas[b], strict=True))) for a, b in pairs]
+    adjusted = holm(np.array([p for _, p in found]))
+    cells = {(a, a): "" for a in agents}
+    for (a, b), (effect, _), p in zip(pairs, found, adjusted, strict=True):
+        cells[a, b], cells[b, a] = _effect(effect, p), _effect(1 - effect, p)
+    return ("", *agents), [(a, *(cells[a, b] for b in agents)) for a in agents]
+
+
+def _page(study: Study, agents: Sequence[str]) -> list[str]:
+    parts = study.by_shape()
+    sizes = sorted({len(group) for of_task in study.results.values() for group in of_task.values()})
+    several = len(agents) > 1
     return [
-        (
-            result.agent,
-            str(result.seed),
-            *("-" if regret is None else f"{regret:.3f}" for regret in result.regret),
-            f"{100 * result.feasible:.0f} %",
-            f"{100 * result.distinct:.0f} %",
-            f"{result.wall_s:.1f} s",
-        )
-        for result in map(Result.of, runs)
+        _MARK,
+        "# Report",
+        "",
+        f"{_plural(study.runs, 'run')} of {_plural(len(agents), 'agent')} on {_plural(len(study.tasks), 'task')}, "
+        f"{'–'.join(str(n) for n in {sizes[0]: 0, sizes[-1]: 0})} of each agent on each task, with a budget of "
+        f"{study.budget:,} distinct evaluations.",
+        "",
+        f"![Simple regret against distinct evaluations]({REGRET})",
+        "",
+        f"![Share of targets reached against distinct evaluations]({ECDF})",
+        "",
+        *_section("Regret", regret_table(study, agents)),
+        *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
+        *_running_times(parts, agents),
+        *_section("Sequences", effort_table(study, agents)),
+        *(_section("Ranks", rank_table(study, agents)) if several else ()),
+        *(_section("Comparisons", comparison_table(study, agents)) if several else ()),
+        *_DEFINITIONS,
+        "",
+        "## Tasks",
+        "",
+        *(f"- {name}: {', '.join(f'`{task}`' for task in part.tasks)}" for name, part in parts.items()),
+        "",
     ]
 
 
-def plot_regret(runs: Sequence[Run], path: str | os.PathLike[str]) -> Path:
-    """Draw simple regret against evaluations into a PNG file.
+_DEFINITIONS = f"""## How the numbers are defined
 
-    A line for each agent: the median over its runs, with a band from the first to the third quartile.
-
-    Raises:
-        InvalidRun: the runs are of several tasks, which have no common axis, or one is not finished.
-        MissingDependency: matplotlib is not installed.
-    """
-    if unfinished := [str(run.path) for run in runs if run.manifest["status"] != "finished"]:
-        raise InvalidRun(f"{', '.join(unfinished)} not finished; go on with bioseq-gym run ... --resume")
-    tasks = sorted({run.manifest["task"] for run in runs})
-    if len(tasks) != 1:
-        raise InvalidRun(f"the runs are of several tasks ({', '.join(tasks)}); report each task by itself")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency("drawing needs matplotlib; pip install 'bioseq-gym[plots]'") from None
-
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    longest = max(len(run.ledger) for run in runs)  # a budget may be far larger than what it took to solve the task
-    for agent in sorted({run.manifest["agent"] for run in runs}):
-        own = [run for run in runs if run.manifest["agent"] == agent]
-        reach = min(*(run.manifest["budget"] for run in own), longest)
-        curves = np.array([_padded(run.curve, reach) for run in own])
-        low, median, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
-        label = agent if len(curves) == 1 else f"{agent} ({len(curves)} runs)"
-        (line,) = axes.step(np.arange(reach + 1), median, where="post", label=label, lw=1.8)
-        axes.fill_between(np.arange(reach + 1), low, high, step="post", color=line.get_color(), alpha=0.2, lw=0)
-    axes.set(xlabel="distinct evaluations", ylabel="simple regret", title=tasks[0], ylim=(-0.02, 1.02))
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
-    return Path(path)
+- **Evaluations** are distinct sequences, infeasible ones included; a sequence asked again is free.
+- **Regret** is 1 minus the best value so far, which starts at that of the initial solution. A run that ended before its
+  budget, for most agents because it found the optimum, keeps its last regret.
+- **A [b, c]** is the interquartile mean over all runs, the mean of the middle half, and its 95 % percentile-bootstrap
+  interval from {RESAMPLES:,} resamples of the runs within each task ([Agarwal et al.](https://arxiv.org/abs/2108.13264)).
+  It says what other seeds would give on the same tasks, not on others; from fewer than about ten runs it is too narrow.
+  The band of the picture is the same. With one run of each task there is no interval.
+- **AOCC**, the area over the convergence curve, is the mean of 1 minus regret over log10(evaluations) from 1 to the
+  budget: from 0 to 1, larger is better ([López-Ibáñez et al.](https://arxiv.org/abs/2404.02031)).
+- **Expected running time** to a target value: all evaluations until each run reached it or ended, over the number of
+  runs that reached it, which is in brackets; ∞ if none did ([Hansen et al.](https://arxiv.org/abs/1605.03560)). Tasks
+  of one shape are taken together.
+- **The second picture** is the share of all pairs of a run and a target, of the values
+  {", ".join(f"{target:g}" for target in TARGETS)}, that are reached after so many evaluations.
+- **Sequences** are described by medians over runs: evaluations spent; the feasible share of the distinct sequences; the
+  distinct share of all that was asked; diversity, the mean share of positions in which two of a run's hundred best
+  feasible sequences differ, the newest first among equals; and the wall time that the run states.
+- **Ranks**: on each task agents are ranked by the median AOCC of their runs, equals sharing the mean of their ranks;
+  the mean over tasks, with an interval as above. 1 is the best. Tables are in this order.
+- **Comparisons** are of AOCC: the share of pairs of runs on the same task that the row's agent wins over the column's,
+  ties as half (Vargha and Delaney's A12), and in brackets the p-value of the exact stratified Mann-Whitney test,
+  two-sided, after Holm's correction for all pairs; bold below {_LEVEL:g}. Few runs of few tasks can't give a small one.
+""".splitlines()
 
 
-def _padded(curve: np.ndarray, reach: int) -> np.ndarray:
-    """The curve up to ``reach`` evaluations: a run that solved its task or stopped keeps its last regret."""
-    return np.append(curve, np.full(max(0, reach + 1 - len(curve)), curve[-1]))[: reach + 1]
+def _section(title: str, table: Table) -> list[str]:
+    return [f"## {title}", "", *_markdown(table), ""]
+
+
+def _parts(title: str, tables: dict[str, Table]) -> list[str]:
+    lines = [f"## {title}", ""]
+    for name, table in tables.items():
+        lines += [f"### {name}", "", *_markdown(table), ""] if len(tables) > 1 else [*_markdown(table), ""]
+    return lines
+
+
+def _running_times(parts: dict[str, Study], agents: Sequence[str]) -> Iterable[str]:
+    """The tables without the agents that reached nothing, whose names are enough."""
+    yield from ("## Expected running time", "")
+    for name, part in parts.items():
+        if len(parts) > 1:
+            yield from (f"### {name}", "")
+        header, rows = running_time_table(part, agents)
+        reached = [row for row in rows if any("∞" not in cell for cell in row[1:])]
+        if reached:
+            yield from (*_markdown((header, reached)), "")
+        if missed := [row[0] for row in rows if row not in reached]:
+            yield from (f"No run of {', '.join(missed)} reached a target.", "")
+
+
+def _markdown(table: Table) -> Iterable[str]:
+    header, rows = table
+    yield f"| {' | '.join(header)} |"
+    yield f"|---|{'---:|' * (len(header) - 1)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _means(columns: NDArray[np.float64], study: Study, agent: str) -> list[str]:
+    means = interquartile_mean(columns)
+    if not _repeats(study, agent):
+        return [_interval(mean, None) for mean in means]
+    ends = bootstrap_interval(columns, study.strata(agent), interquartile_mean, np.random.default_rng(SEED))
+    return [_interval(mean, end) for mean, end in zip(means, ends.T, strict=True)]
+
+
+def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
+    """(tasks, agents) the median area over the curve; (resamples, tasks, agents) of runs drawn with replacement."""
+    rng = np.random.default_rng(SEED)
+    medians = np.empty((*(() if resamples is None else (resamples,)), len(study.tasks), len(study.agents)))
+    for a, of_task in enumerate(study.results.values()):
+        for t, group in enumerate(of_task.values()):
+            areas = np.array([_area(result) for result in group])
+            if resamples is not None:
+                areas = areas[rng.integers(len(areas), size=(resamples, len(areas)))]
+            medians[..., t, a] = np.median(areas, axis=-1)
+    return medians
+
+
+def _area(result: Result) -> float:
+    return result.curve.area_over(result.budget)
+
+
+def _repeats(study: Study, agent: str) -> bool:
+    """Whether there is a task with several runs, without which there is nothing to draw from."""
+    return len(study.of_agent(agent)) > len(study.tasks)
+
+
+def _interval(value: float, ends: Sequence[float] | NDArray[np.float64] | None, digits: int = 3) -> str:
+    text = f"{value:.{digits}f}"
+    return text if ends is None else f"{text} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+
+def _effect(effect: float, p: float) -> str:
+    text = f"{effect:.2f} ({'<0.001' if p < 0.001 else f'{p:.3f}'})"
+    return f"**{text}**" if p < _LEVEL else text
+
+
+def _count(n: int) -> str:
+    return f"{n // 1000}k" if n % 1000 == 0 else f"{n:,}"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -10,7 +10,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import EvaluationBudget, Ledger
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
-from bioseq_gym.metrics import CHECKPOINTS, distinct_share, feasible_share, regret_at, regret_curve
+from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.suite import Task, load_task
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
@@ -50,21 +51,18 @@ class Run:
     manifest: Manifest
     ledger: Ledger
 
-    @property
-    def curve(self) -> NDArray[np.float64]:
-        """Simple regret after 0, 1, ... evaluations, see :func:`bioseq_gym.metrics.regret_curve`."""
-        return regret_curve(self.ledger.values, load_task(self.manifest["task"]).initial_value)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
-    """One run, as the numbers of a table.
+    """One run, as the numbers of a table and a picture; the ledger is not kept.
 
     Attributes:
         task, agent, seed, budget: what was run.
         config: the agent's settings, as canonical JSON.
-        regret: simple regret at each of ``CHECKPOINTS``; None where the budget did not reach it.
-        feasible, distinct: shares, see :mod:`bioseq_gym.metrics`.
+        evaluations: distinct sequences that were scored, at most ``budget``.
+        curve: simple regret.
+        solution: (L,) the first of its best sequences, the initial solution if nothing better was found.
+        feasible, distinct, diversity: see :mod:`bioseq_gym.metrics`.
         wall_s: seconds, as the run states them: the one number that no replay can check.
     """
 
@@ -73,27 +71,48 @@ class Result:
     config: str
     seed: int
     budget: int
-    regret: tuple[float | None, ...]
+    evaluations: int
+    curve: RegretCurve
+    solution: NDArray[np.int64]
     feasible: float
     distinct: float
+    diversity: float
     wall_s: float
 
     @classmethod
-    def of(cls, run: Run) -> Result:
-        """The numbers of a run, computed from its ledger."""
-        manifest, ledger = run.manifest, run.ledger
-        curve = run.curve
+    def of(cls, run: Run, budget: int | None = None) -> Result:
+        """The numbers of a run, computed from its ledger; of its first ``budget`` evaluations, if given."""
+        manifest, task = run.manifest, load_task(run.manifest["task"])
+        budget = manifest["budget"] if budget is None else budget
+        sequences, values = run.ledger.sequences[:budget], run.ledger.values[:budget]
+        curve = RegretCurve.of(values, task.initial_value)
+        best = curve.evaluations[-1] - 1
         return cls(
             task=manifest["task"],
             agent=manifest["agent"],
             config=json.dumps(manifest["config"], sort_keys=True),
             seed=manifest["seed"],
-            budget=manifest["budget"],
-            regret=tuple(regret_at(curve, n) if manifest["budget"] >= n else None for n in CHECKPOINTS),
-            feasible=feasible_share(ledger),
-            distinct=distinct_share(ledger),
+            budget=budget,
+            evaluations=len(values),
+            curve=curve,
+            solution=task.initial_solution if best < 0 else sequences[best].astype(np.int64),
+            feasible=feasible_share(values),
+            distinct=distinct_share(run.ledger.asked_counts[:budget]),
+            diversity=diversity(sequences, values),
             wall_s=manifest["wall_s"],
         )
+
+    def regret_at(self, evaluations: int) -> float | None:
+        """The simple regret after so many evaluations; None where the budget did not reach them."""
+        return float(self.curve.at(evaluations)) if evaluations <= self.budget else None
+
+
+def agent_labels(results: Iterable[Result]) -> list[str]:
+    """What a table calls each result's agent: its name, with a mark of the settings where it has several."""
+    pairs = [(result.agent, result.config) for result in results]
+    several = {agent for agent, count in Counter(agent for agent, _ in set(pairs)).items() if count > 1}
+    marks = {config: hashlib.sha256(config.encode()).hexdigest()[:4] for _, config in set(pairs)}
+    return [f"{agent} #{marks[config]}" if agent in several else agent for agent, config in pairs]
 
 
 def run_agent(
@@ -153,21 +172,21 @@ def run_agent(
         env.close()
         manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
         write_manifest(path, manifest)
-    manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger)}
+    manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger, budget)}
     write_manifest(path, manifest)
     return Run(path, manifest, ledger)
 
 
-def outcome(task: Task, ledger: Ledger) -> Manifest:
-    """The numbers of a result, computed from the ledger alone."""
-    curve = regret_curve(ledger.values, task.initial_value)
+def outcome(task: Task, ledger: Ledger, budget: int) -> Manifest:
+    """The numbers of a result, computed from the ledger; the regret at the checkpoints that the budget reaches."""
+    curve = RegretCurve.of(ledger.values, task.initial_value)
     return {
         "evaluations": len(ledger),
         "calls": int(ledger.call_numbers[-1]) if len(ledger) else 0,
-        "best_value": 1.0 - float(curve[-1]),
-        "simple_regret": float(curve[-1]),
-        "simple_regret_at": {str(n): regret_at(curve, n) for n in CHECKPOINTS},
-        "feasible_share": feasible_share(ledger),
+        "best_value": 1.0 - curve.last,
+        "simple_regret": curve.last,
+        "simple_regret_at": {str(n): float(curve.at(n)) for n in CHECKPOINTS if n <= budget},
+        "feasible_share": feasible_share(ledger.values),
         "ledger_sha256": hashlib.sha256(ledger.to_bytes()).hexdigest(),
     }
 

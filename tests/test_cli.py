@@ -142,23 +142,31 @@ def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "Not a directory" in err
 
 
-def test_report_prints_a_table_and_draws_the_curves(
+def test_report_prints_a_table_and_writes_a_page(
     capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
 ) -> None:
-    status, out, _ = run(capsys, "report", finished, "--out", tmp_path / "report")
-    assert status == 0
+    status, out, err = run(capsys, "report", finished, "--out", tmp_path / "report", "--ioh")
+    assert (status, err) == (0, "")
+    assert TASK in out
     assert "random" in out
-    assert (tmp_path / "report" / "regret.png").read_bytes().startswith(b"\x89PNG")
+    assert f"report: {tmp_path / 'report' / 'README.md'}, with regret.png and ecdf.png" in out
+    for name in ("regret.png", "ecdf.png"):
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+        assert f"]({name})" in (tmp_path / "report" / "README.md").read_text()
+    assert len(list((tmp_path / "report" / "ioh").rglob("*.dat"))) == 1
 
 
-def test_report_of_two_tasks_has_no_common_axis(
+def test_report_takes_a_folder_of_runs_on_several_tasks(
     capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
 ) -> None:
-    other = ["--task", "llome/ehr-V32-L32-c4-k4-q2", "--budget", 10, "--out", tmp_path / "other", "--quiet"]
+    other = ["--task", "llome/ehr-V32-L32-c4-k4-q2", "--budget", 60, "--out", tmp_path / "other", "--quiet"]
     assert run(capsys, "run", "random", *other)[0] == 0
-    status, _, err = run(capsys, "report", finished, tmp_path / "other", "--out", tmp_path / "report")
+    status, _, err = run(capsys, "report", tmp_path, "--out", tmp_path / "report")
     assert (status, err.count("\n")) == (2, 1)
-    assert "the runs are of several tasks" in err
+    assert "the runs have budgets of 50, 60" in err
+    status, out, _ = run(capsys, "report", tmp_path, "--budget", 50, "--out", tmp_path / "report")
+    assert status == 0
+    assert "2 tasks" in out
 
 
 def test_report_refuses_a_run_that_is_not_finished(capsys: pytest.CaptureFixture[str], finished: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from bioseq_gym import InvalidSubmission, Ledger, load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.budget.records import record_dtype
-from bioseq_gym.leaderboard import HEADER, SUBMISSIONS, TABLE, read_board, submit, table, verify, write_table
+from bioseq_gym.leaderboard import SUBMISSIONS, TABLE, read_board, submit, table, verify, write_table
+from bioseq_gym.metrics import CHECKPOINTS, RegretCurve
 from bioseq_gym.runs import LEDGER, MANIFEST, Result, Run, parse_manifest, read_run, run_agent, write_manifest
 
 TASK = load_task("llome/ehr-V32-L32-c4-k4-q4")
@@ -86,7 +87,7 @@ FAULTS: dict[str, tuple[Callable[[Run], Run], str]] = {
         "states best_value = 1.0, the ledger",
     ),
     "a smaller regret": (
-        lambda r: changed(r, lambda m: m["simple_regret_at"].update({"1000": 0.0})),
+        lambda r: changed(r, lambda m: m["simple_regret_at"].update({"100": 0.0})),
         "simple_regret_at",
     ),
     "fewer evaluations": (
@@ -166,7 +167,7 @@ def test_a_forged_submission_on_the_board_is_found(run: Run, tmp_path: Path) -> 
 def test_a_ledger_counts_once_under_one_label(run: Run, tmp_path: Path) -> None:
     submit([run], tmp_path / "board")
     before = tree(tmp_path / "board")
-    for edit in ({"seed": 1}, {"agent": "other"}, {"budget": 30_000}):
+    for edit in ({"seed": 1}, {"agent": "other"}, {"budget": 200}):
         with pytest.raises(InvalidSubmission, match=r"its ledger is that of .* under another label"):
             submit([changed(run, lambda m, edit=edit: m.update(edit))], tmp_path / "board")  # type: ignore[misc]
     assert tree(tmp_path / "board") == before
@@ -217,15 +218,31 @@ def test_an_unfinished_copy_of_a_killed_submit_is_not_read(run: Run, tmp_path: P
 
 
 def result(
-    agent: str = "a", seed: int = 0, regret: tuple[float | None, ...] = (0.9, 0.5, 0.1), **changes: Any
+    agent: str = "a",
+    seed: int = 0,
+    regret: tuple[float, ...] = (0.9, 0.5, 0.1),
+    budget: int = 10_000,
+    config: str = "{}",
 ) -> Result:
-    fields = {"task": "t", "config": "{}", "budget": 10_000, "feasible": 0.5, "distinct": 1.0}
-    return Result(**{**fields, "wall_s": 1.25, **changes}, agent=agent, seed=seed, regret=tuple(regret))  # type: ignore[arg-type]
+    return Result(
+        task="t",
+        agent=agent,
+        config=config,
+        seed=seed,
+        budget=budget,
+        evaluations=budget,
+        curve=RegretCurve(np.array([0, *CHECKPOINTS])[: len(regret) + 1], np.array([1.0, *regret])),
+        solution=np.zeros(4, np.int64),
+        feasible=0.5,
+        distinct=1.0,
+        diversity=0.5,
+        wall_s=1.25,
+    )
 
 
 def test_a_row_is_the_median_over_seeds_with_quartiles() -> None:
-    rows = table([result(seed=s, regret=(0.9, 0.5, r)) for s, r in enumerate((0.0, 0.1, 0.2, 0.3, 0.4))])
-    assert [dict(zip(HEADER, row, strict=True)) for row in rows] == [
+    header, rows = table([result(seed=s, regret=(0.9, 0.5, r)) for s, r in enumerate((0.0, 0.1, 0.2, 0.3, 0.4))])
+    assert [dict(zip(header, row, strict=True)) for row in rows] == [
         {
             "agent": "a",
             "seeds": "5",
@@ -241,7 +258,7 @@ def test_a_row_is_the_median_over_seeds_with_quartiles() -> None:
 
 
 def test_rows_are_sorted_by_regret_and_configs_told_apart() -> None:
-    rows = table(
+    _, rows = table(
         [result("b"), result("a", regret=(0.9, 0.6, 0.1)), result("b", config='{"x": 1}', regret=(1.0, 1.0, 0.0))]
     )
     assert [row[0].split(" #")[0] for row in rows] == ["b", "b", "a"]
@@ -249,8 +266,11 @@ def test_rows_are_sorted_by_regret_and_configs_told_apart() -> None:
 
 
 def test_a_budget_that_ends_before_a_checkpoint_has_no_regret_there() -> None:
-    rows = table([result("short", regret=(0.2, None, None), budget=2000), result("long")])
+    header, rows = table([result("short", regret=(0.2,), budget=2000), result("long")])
     assert [(row[0], row[5]) for row in rows] == [("long", "0.100"), ("short", "-")]
+    assert "regret @ 10k" in header
+    assert "regret @ 30k" not in header  # which no budget reaches
+    assert "regret @ 30k" in table([result(budget=30_000)])[0]
 
 
 def test_the_committed_board_verifies_and_its_table_is_the_programs(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Pictures of a study: regret, and running times to targets, against evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseq_gym.errors import MissingDependency
+from bioseq_gym.statistics import bootstrap_interval, ecdf, interquartile_mean
+from bioseq_gym.study import PathLike, Study
+from bioseq_gym.suite import TARGETS
+
+Panel = Callable[[Any, Study, str, NDArray[np.int64], dict[str, Any]], None]
+COLUMNS = 3
+POINTS = 60  # spread over the axis, and as many again over the evaluations, where late steps are
+SEED = 0  # of every bootstrap, so that the same runs give the same report
+
+# One colour for each baseline, whatever else is in a picture, after Paul Tol's schemes for colour-blind readers.
+_STYLES = {
+    "genetic": ("#332288", "-"),
+    "llome": ("#CC3311", "-"),
+    "local-search": ("#117733", "-"),
+    "adalead": ("#0077BB", "--"),
+    "ppo": ("#AA4499", "-"),
+    "maskable-ppo": ("#882255", "--"),
+    "dqn": ("#999933", "-."),
+    "neutral-drift": ("#44AA99", "--"),
+    "genetic-holo": ("#EE7733", "-."),
+    "random": ("#777777", ":"),
+}
+_SPARE = (("#000000", "-"), ("#DDAA33", "-"), ("#66CCEE", "-"), ("#000000", "--"), ("#DDAA33", "--"), ("#66CCEE", "--"))
+
+
+def plot_regret(study: Study, agents: Sequence[str], path: PathLike) -> Path:
+    """Draw simple regret against evaluations into a PNG: interquartile mean over runs and its 95 % bootstrap interval.
+
+    Args:
+        study: the runs; there is a panel for each shape of function, and one for all where there are several.
+        agents: all its agents, in the order of the legend.
+        path: the file.
+
+    Raises:
+        MissingDependency: matplotlib or scipy is not installed.
+    """
+    return _draw(study, agents, path, _regret_panel, "simple regret")
+
+
+def plot_ecdf(study: Study, agents: Sequence[str], path: PathLike) -> Path:
+    """Draw the share of pairs of a run and a target that are reached, against evaluations. Otherwise as plot_regret."""
+    return _draw(study, agents, path, _ecdf_panel, "share of targets reached")
+
+
+def _regret_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any]) -> None:
+    curves = np.array([result.curve.at(grid) for result in study.of_agent(agent)]).T
+    strata = study.strata(agent)
+    axes.plot(grid, interquartile_mean(curves), drawstyle="steps-post", **style)
+    if len(strata) > len(study.tasks):  # with a run of each task there is nothing to draw from
+        rng = np.random.default_rng(SEED)
+        low, high = bootstrap_interval(curves, strata, interquartile_mean, rng)
+        axes.fill_between(grid, low, high, step="post", color=style["color"], alpha=0.15, lw=0)
+
+
+def _ecdf_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any]) -> None:
+    times = np.array([result.curve.running_times(TARGETS) for result in study.of_agent(agent)])
+    axes.plot(grid, ecdf(times, grid), drawstyle="steps-post", **style)
+
+
+def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, label: str) -> Path:
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependency("drawing needs matplotlib; pip install 'bioseq-gym[report]'") from None
+
+    panels = study.by_shape()
+    if len(panels) > 1:
+        panels = {f"all {len(study.tasks)} tasks": study, **panels}
+    last = max(10, study.longest)
+    first = 10 ** max(0, math.floor(math.log10(last)) - 2)  # before, all agents are near the initial solution
+    spread = np.concatenate([np.geomspace(first, last, POINTS), np.linspace(first, last, POINTS)])
+    grid = np.unique(np.rint(spread).astype(np.int64))
+    styles = _styles(study.agents)
+    with rc_context({"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
+        rows = -(-len(panels) // COLUMNS)
+        single = len(panels) == 1
+        figure = Figure(figsize=(7.6, 3.8) if single else (9.6, 0.5 + 2.3 * rows), layout="constrained")
+        grid_of_axes = figure.subplots(rows, 1 if single else COLUMNS, sharex=True, sharey=True, squeeze=False)
+        all_axes = list(grid_of_axes.flat)
+        for axes, (title, part) in zip(all_axes, panels.items(), strict=False):
+            for agent in reversed(agents):  # the best on top
+                panel(axes, part, agent, grid, styles[agent])
+            _dress(axes, title, grid)
+        _label(figure, grid_of_axes, len(panels), label)
+        lines = dict(zip(reversed(agents), all_axes[0].get_lines(), strict=True))
+        _legend(figure, all_axes[len(panels) :], [(lines[agent], agent) for agent in agents], single)
+        figure.savefig(path, dpi=150, metadata={"Software": None})
+    return Path(path)
+
+
+def _dress(axes: Any, title: str, grid: NDArray[np.int64]) -> None:
+    axes.set_title(title, loc="left", fontweight="bold" if title.startswith("all ") else "normal")
+    axes.set(xscale="log", ylim=(-0.02, 1.02), xlim=(grid[0], grid[-1]))
+    axes.grid(alpha=0.25, lw=0.6)
+
+
+def _label(figure: Any, grid_of_axes: Any, panels: int, label: str) -> None:
+    """Axis labels and numbers where no panel is below or left of one."""
+    figure.supxlabel("distinct evaluations", fontsize=9.0)
+    figure.supylabel(label, fontsize=9.0)
+    for i, axes in enumerate(grid_of_axes.flat):
+        below = i + grid_of_axes.shape[1]
+        axes.tick_params(labelbottom=below >= panels)
+        if i >= panels:
+            axes.set_axis_off()
+
+
+def _legend(figure: Any, free: Sequence[Any], entries: Sequence[tuple[Any, str]], single: bool) -> None:
+    """In the free cells of the last row, or beside a single panel, or else below."""
+    handles, names = zip(*entries, strict=True)
+    look = {"frameon": False, "handlelength": 2.6}
+    if single:
+        figure.legend(handles, names, loc="outside right center", **look)
+    elif free:
+        columns = len(free) if len(names) > 6 else 1
+        free[0].legend(handles, names, loc="upper left", ncols=columns, borderaxespad=0.0, **look)
+    else:
+        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), **look)
+
+
+def _styles(agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The look of each agent's line; one that is no baseline, or a second setting of one, gets what is left."""
+    left, spare = dict(_STYLES), cycle(_SPARE)
+    looks = {}
+    for agent in sorted(agents):
+        name = agent.split(" #")[0]
+        color, dashes = left.pop(name) if name in left else next(spare)
+        looks[agent] = {"color": color, "ls": dashes, "lw": 1.6}
+    return looks

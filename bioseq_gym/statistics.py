@@ -1,0 +1,163 @@
+"""Numbers of many runs: running times, means with intervals, comparisons of agents. Arrays in, arrays out.
+
+A stratum is a set of runs that are draws from one distribution: the runs of one agent on one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RESAMPLES = 2000
+
+
+def expected_running_time(running_times: Floats, evaluations: NDArray[np.int64]) -> float:
+    """ERT: all evaluations until the target was reached or the run ended, over the number of runs that reached it.
+
+    Of an agent that is started again until it succeeds, it is the expected number of evaluations; inf if no run
+    reached the target. From Hansen et al., "COCO: performance assessment", 2016 (arXiv 1605.03560).
+
+    Args:
+        running_times: (n,) inf where the target was not reached.
+        evaluations: (n,) that each run spent.
+    """
+    reached = np.isfinite(running_times)
+    spent = float(np.where(reached, running_times, evaluations).sum())
+    return spent / int(reached.sum()) if reached.any() else np.inf
+
+
+def ecdf(running_times: Floats, evaluations: NDArray[np.int64]) -> Floats:
+    """The share of running times, of any runs to any targets, that are at most so many evaluations.
+
+    Args:
+        running_times: of any shape, inf where a target was not reached.
+        evaluations: (g,) where to take the share.
+
+    Returns:
+        (g,) in [0, 1].
+    """
+    shares: Floats = np.searchsorted(np.sort(running_times, axis=None), evaluations, side="right") / running_times.size
+    return shares
+
+
+def interquartile_mean(values: Floats) -> Floats:
+    """The mean of the middle half along the last axis: a quarter of the values, rounded down, is cut at each end.
+
+    From Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", 2021 (arXiv
+    2108.13264).
+    """
+    from scipy.stats import trim_mean
+
+    means: Floats = trim_mean(values, 0.25, axis=-1)
+    return means
+
+
+def bootstrap_interval(
+    values: Floats,
+    strata: NDArray[np.int64],
+    statistic: Callable[[Floats], Floats],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Floats:
+    """Percentile bootstrap interval of a statistic; runs are drawn with replacement within each stratum.
+
+    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021).
+
+    Args:
+        values: (..., n) the last axis is over runs, which are drawn alike for all that comes before.
+        strata: (n,) which stratum a run is of.
+        statistic: takes the last axis away.
+        rng: of the draws.
+        resamples: how many.
+        level: what share of the resampled statistics lies in the interval.
+
+    Returns:
+        (2, ...) the ends.
+    """
+    drawn = resampled(strata, rng, resamples)
+    rows = values.reshape(-1, values.shape[-1])
+    ends = np.array([np.quantile(statistic(row[drawn]), [(1 - level) / 2, (1 + level) / 2]) for row in rows])
+    intervals: Floats = ends.T.reshape(2, *values.shape[:-1])
+    return intervals
+
+
+def resampled(strata: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
+    """(resamples, n) indices: at each place one of a random run of the same stratum."""
+    drawn = np.empty((resamples, len(strata)), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn[:, members] = members[rng.integers(len(members), size=(resamples, len(members)))]
+    return drawn
+
+
+def mean_ranks(scores: Floats) -> Floats:
+    """(..., agents) the mean over tasks of each agent's rank, 1 the best, equals sharing the mean of their ranks.
+
+    Args:
+        scores: (..., tasks, agents) larger is better.
+    """
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(-scores, axis=-1).mean(axis=-2)
+    return ranks
+
+
+def superiority(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
+    """How often a run of the first agent is better than one of the second on the same task, and the p-value of that.
+
+    The effect is Vargha and Delaney's A12 over all tasks: the share of pairs of runs of the same task that the first
+    agent wins, ties as half. With one task the test is that of Mann and Whitney; with several their U are added up, the
+    stratified test of which van Elteren's is a weighted form. The p-value is exact, two-sided, with ties and for few
+    runs too: the share of all ways to deal each task's runs to the two agents that are as far from a balance.
+
+    Args:
+        pairs: for each task the scores of the two agents, (n,) and (m,), larger is better.
+
+    Returns:
+        A12 in [0, 1], and the p-value.
+    """
+    observed, balance, comparisons, distribution = 0, 0, 0, np.ones(1)
+    for first, second in pairs:
+        ranks = _doubled_midranks(np.concatenate([first, second]))
+        n, m = len(first), len(second)
+        observed += int(ranks[:n].sum())
+        balance += n * (n + m + 1)  # twice the mean of the rank sum
+        comparisons += n * m
+        distribution = np.convolve(distribution, _rank_sums(ranks, n))
+    # A rank sum is U and a constant, so that what is as far from the balance in one is so in the other.
+    far = np.abs(np.arange(len(distribution)) - balance) >= abs(observed - balance)
+    p = float(distribution[far].sum() / distribution.sum())
+    return 0.5 + (observed - balance) / (2 * comparisons), min(1.0, p)
+
+
+def _doubled_midranks(values: Floats) -> NDArray[np.int64]:
+    from scipy.stats import rankdata
+
+    doubled: NDArray[np.int64] = np.rint(2 * rankdata(values)).astype(np.int64)
+    return doubled
+
+
+def _rank_sums(ranks: NDArray[np.int64], n: int) -> Floats:
+    """The probability of each sum of ``n`` of the integers ``ranks``, all subsets being alike."""
+    ways = np.zeros((n + 1, int(ranks.sum()) + 1))  # [size of the subset, its sum]
+    ways[0, 0] = 1.0
+    for rank in ranks:
+        ways[1:, rank:] += ways[:-1, : ways.shape[1] - rank].copy()  # the right side is without this rank
+    sums: Floats = ways[n] / ways[n].sum()
+    return sums
+
+
+def holm(p_values: Floats) -> Floats:
+    """(m,) p-values adjusted for m comparisons so that one below 0.05 is an error in 5 % of all families at most.
+
+    From Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    return adjusted

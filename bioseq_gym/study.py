@@ -1,0 +1,164 @@
+"""A study: the runs of some agents on some tasks, read from directories and checked to be comparable."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseq_gym.errors import InvalidRun
+from bioseq_gym.leaderboard import read_submission
+from bioseq_gym.metrics import CHECKPOINTS
+from bioseq_gym.runs import LEDGER, MANIFEST, Result, agent_labels, read_run
+from bioseq_gym.suite import load_task
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Results of one budget, every agent on every task.
+
+    Attributes:
+        budget: evaluations of every run.
+        results: of each agent, by its label, and each task the results, by seed. Agents and tasks are sorted.
+    """
+
+    budget: int
+    results: Mapping[str, Mapping[str, tuple[Result, ...]]]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Study:
+        """The study of ``results``, whose order does not matter.
+
+        Raises:
+            InvalidRun: they have several budgets, an agent lacks a task, or a run is there twice.
+        """
+        if len(budgets := sorted({result.budget for result in results})) > 1:
+            raise InvalidRun(
+                f"the runs have budgets of {', '.join(f'{n:,}' for n in budgets)}, which are not comparable; "
+                f"report each budget by itself, or cut all runs with --budget {budgets[0]}"
+            )
+        found: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+        for result, label in zip(results, agent_labels(results), strict=True):
+            found[label][result.task].append(result)
+        tasks = sorted({result.task for result in results})
+        for agent, of_task in found.items():
+            if missing := [task for task in tasks if task not in of_task]:
+                raise InvalidRun(
+                    f"{agent} has no run on {len(missing)} of {len(tasks)} tasks, as {missing[0]}; "
+                    "run it there, or leave the agent or the tasks out"
+                )
+            for task, group in of_task.items():
+                if len({result.seed for result in group}) < len(group):
+                    raise InvalidRun(f"two runs are of {agent}, the same settings and seed on {task}; leave one out")
+        return cls(
+            budgets[0],
+            {
+                agent: {task: tuple(sorted(found[agent][task], key=lambda result: result.seed)) for task in tasks}
+                for agent in sorted(found)
+            },
+        )
+
+    @property
+    def agents(self) -> list[str]:
+        """The agents' labels, sorted."""
+        return list(self.results)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks' names, sorted."""
+        return list(next(iter(self.results.values())))
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return sum(len(self.of_agent(agent)) for agent in self.results)
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The numbers of evaluations at which to give the regret: the common ones up to the budget, and the budget."""
+        return sorted({*(n for n in CHECKPOINTS if n <= self.budget), self.budget})
+
+    @property
+    def longest(self) -> int:
+        """The evaluations of the longest run; a budget may be far larger than what it took to solve the task."""
+        return max(result.evaluations for agent in self.results for result in self.of_agent(agent))
+
+    def of_agent(self, agent: str) -> list[Result]:
+        """All results of an agent, task by task."""
+        return [result for group in self.results[agent].values() for result in group]
+
+    def strata(self, agent: str) -> NDArray[np.int64]:
+        """(n,) the number of the task of each of :meth:`of_agent`."""
+        sizes = [len(group) for group in self.results[agent].values()]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def by_shape(self) -> dict[str, Study]:
+        """A study for each shape of function, under what a reader calls it; a single task goes by its own name."""
+        if len(self.tasks) == 1:
+            return {self.tasks[0]: self}
+        shapes: dict[tuple[float, ...], list[str]] = defaultdict(list)
+        for task in self.tasks:
+            s = load_task(task).spec
+            shapes[s.V, s.L, s.c, s.k, s.q, s.epistasis].append(task)
+        return {_shape_name(*shape): self._on(shapes[shape]) for shape in sorted(shapes)}
+
+    def _on(self, tasks: list[str]) -> Study:
+        return Study(self.budget, {agent: {t: of_task[t] for t in tasks} for agent, of_task in self.results.items()})
+
+
+def _shape_name(V: float, L: float, c: float, k: float, q: float, epistasis: float) -> str:
+    name = f"V={V}, L={L}, c={c}, k={k}, q={q}"
+    return f"{name}, e={epistasis:g}" if epistasis else name
+
+
+def find_runs(paths: Iterable[PathLike]) -> list[Path]:
+    """The run directories that ``paths`` are or hold, at any depth, each once; submissions count as well.
+
+    Raises:
+        InvalidRun: a path is no run directory and holds none.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        inside = [path] if (path / MANIFEST).exists() else sorted(p.parent for p in path.rglob(f"[!.]*/{MANIFEST}"))
+        if not inside:
+            raise InvalidRun(f"{path} is not a run directory and holds none; see bioseq-gym run --help")
+        found |= {directory.resolve(): directory for directory in inside}
+    return list(found.values())
+
+
+def read_study(directories: Iterable[PathLike], budget: int | None = None) -> Study:
+    """Read finished runs, one ledger at a time.
+
+    Args:
+        directories: as from :func:`find_runs`.
+        budget: read only so many evaluations of each run; by default all.
+
+    Raises:
+        InvalidRun: a run can't be read, is not finished, is of another function than its task's or of a smaller budget
+            than ``budget``, or the runs are not comparable, see :meth:`Study.of`.
+        InvalidLedger: a ledger can't be read.
+        InvalidSubmission: a submission can't be read.
+    """
+    return Study.of([_read(Path(directory), budget) for directory in directories])
+
+
+def _read(path: Path, budget: int | None) -> Result:
+    packed = (path / f"{LEDGER}.xz").exists()
+    run = read_submission(path) if packed else read_run(path)
+    if run.manifest["status"] != "finished":
+        raise InvalidRun(f"{path} is not finished; go on with bioseq-gym run ... --resume")
+    if run.ledger.digest != load_task(run.manifest["task"]).digest:
+        raise InvalidRun(f"{path} was run on another function than {run.manifest['task']} is now; run it again")
+    if budget is not None and not 1 <= budget <= run.manifest["budget"]:
+        raise InvalidRun(
+            f"{path} has a budget of {run.manifest['budget']:,}, so it can't be cut at {budget:,}; "
+            "give a --budget from 1 to that of the shortest run"
+        )
+    return Result.of(run, budget)
