@@ -276,6 +276,7 @@ def _tasks(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    report.require_packages()  # before minutes of reading
     directories = find_runs(options.runs)
     console = Console(stderr=True)
     hidden = not console.is_terminal

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseq_gym.errors import MissingDependency
 from bioseq_gym.statistics import bootstrap_interval, ecdf, interquartile_mean
 from bioseq_gym.study import PathLike, Study
 from bioseq_gym.suite import TARGETS
@@ -44,9 +43,6 @@ def plot_regret(study: Study, agents: Sequence[str], path: PathLike) -> Path:
         study: the runs; there is a panel for each shape of function, and one for all where there are several.
         agents: all its agents, in the order of the legend.
         path: the file.
-
-    Raises:
-        MissingDependency: matplotlib or scipy is not installed.
     """
     return _draw(study, agents, path, _regret_panel, "simple regret")
 
@@ -72,11 +68,8 @@ def _ecdf_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], st
 
 
 def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, label: str) -> Path:
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency("drawing needs matplotlib; pip install 'bioseq-gym[report]'") from None
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     panels = study.by_shape()
     if len(panels) > 1:

@@ -31,6 +31,12 @@ _MARK = "<!-- Made by bioseq-gym report; not edited by hand. -->"
 _LEVEL = 0.05
 
 
+def require_packages() -> None:
+    """Raise MissingDependency if a package of the extra is not installed."""
+    if missing := [name for name in ("matplotlib", "scipy") if find_spec(name) is None]:
+        raise MissingDependency(f"a report needs {' and '.join(missing)}; pip install 'bioseq-gym[report]'")
+
+
 def write_report(study: Study, folder: PathLike) -> Path:
     """Write the page, ``README.md``, and its pictures into ``folder``, which is made.
 
@@ -41,8 +47,7 @@ def write_report(study: Study, folder: PathLike) -> Path:
         InvalidRun: there is another README.md in the folder.
         MissingDependency: matplotlib or scipy is not installed.
     """
-    if missing := [name for name in ("matplotlib", "scipy") if find_spec(name) is None]:
-        raise MissingDependency(f"a report needs {' and '.join(missing)}; pip install 'bioseq-gym[report]'")
+    require_packages()
     page = Path(folder) / PAGE
     if page.exists() and not page.read_text(encoding="utf-8").startswith(_MARK):
         raise InvalidRun(f"{page} is there and is no report; give another --out")

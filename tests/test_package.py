@@ -83,6 +83,13 @@ def test_a_missing_extra_is_named(run_installed: Run) -> None:
     assert done.stderr.splitlines() == ["bioseq-gym: llome needs torch; pip install 'bioseq-gym[agents]'"]
 
 
+def test_a_report_names_its_extra_before_it_reads(run_installed: Run) -> None:
+    done = run_installed("bioseq-gym", "report", "nowhere")
+    assert done.returncode == 2
+    needed = "bioseq-gym: a report needs matplotlib and scipy; pip install 'bioseq-gym[report]'"
+    assert done.stderr.splitlines() == [needed]
+
+
 def test_import_is_light() -> None:
     script = f"import sys, bioseq_gym; print(*sys.modules.keys() & {set(HEAVY)})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

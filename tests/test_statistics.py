@@ -55,6 +55,8 @@ def test_an_ecdf_grows_to_the_share_that_is_reached_whatever_the_order(times: li
 def test_the_interquartile_mean_cuts_a_quarter_at_each_end() -> None:
     assert interquartile_mean(np.array([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -100.0])) == (2 + 3 + 4 + 5) / 4
     assert interquartile_mean(np.array([[9.0, 0.0, 1.0], [4.0, 4.0, 4.0]])).tolist() == [10 / 3, 4.0]  # 3 / 4 is none
+    values = np.random.default_rng(0).random((4, 3, 37))
+    assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1))
 
 
 def test_resampling_stays_within_strata() -> None:
