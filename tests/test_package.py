@@ -18,7 +18,7 @@ from bioseq_gym.agent import agent_names, load_agent
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AGENT_FILES = sorted(path.name for path in (REPOSITORY / "agents").glob("*_agent.py"))
-HEAVY = ("matplotlib", "rich", "scipy", "stable_baselines3", "torch", "transformers")
+HEAVY = ("matplotlib", "rich", "scipy.stats", "stable_baselines3", "torch", "transformers")  # Numba imports scipy
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 RESULT_KEYS = ["task", "agent", "seed", "evaluations", "calls"]
 RESULT_KEYS += ["simple_regret", "best_value", "feasible_share", "wall_s"]
