@@ -12,7 +12,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from bioseq_gym.budget import EvaluationBudget
+from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import InvalidConfig, MissingDependency, UnknownName
 
 ENTRY_POINTS = "bioseq_gym.agents"
@@ -48,16 +48,23 @@ class Agent:
         name: what the table calls it: 1 to 64 letters, digits, ".", "_" or "-".
         run: ``run(env, seed, config)`` asks ``env.evaluate(x)`` or steps ``env`` until ``env.done``. It draws from
             generators made from ``seed`` alone, so that the same seed gives the same ledger. Returning early is fine,
-            and so is letting BudgetExhausted through.
+            and so is letting BudgetExhausted through. ``env`` is an :class:`EvaluationBudget`, or, with ``num_envs``, a
+            :class:`VectorEvaluationBudget`.
         config: the default settings, a frozen dataclass whose fields are bool, int, float or str, each made with
             :func:`setting`; every field becomes an option of the command line.
         presets: other named settings, for ``--preset``.
+        env_id: the environment that it works in; one that only calls ``env.evaluate`` needs none but the first.
+        num_envs: 0 for a single environment, or the number of episodes in a vector environment.
+        reveal_constraints: whether it is shown which actions are feasible. Tables say so.
     """
 
     name: str
-    run: Callable[[EvaluationBudget, int, Any], None]
+    run: Callable[[Any, int, Any], None]
     config: Any = field(default_factory=NoConfig)
     presets: Mapping[str, Any] = field(default_factory=dict)
+    env_id: str = "Ehrlich-v0"
+    num_envs: int = 0
+    reveal_constraints: bool = False
 
     def __post_init__(self) -> None:
         if not AGENT_NAME.fullmatch(self.name):
@@ -65,6 +72,10 @@ class Agent:
         for config in (self.config, *self.presets.values()):
             if not is_dataclass(config) or isinstance(config, type):
                 raise TypeError(f"the config of agent {self.name!r} must be an instance of a dataclass, not {config!r}")
+        if self.env_id not in ENVIRONMENTS:
+            raise ValueError(f"agent {self.name!r} wants the environment {self.env_id!r}; give one of {ENVIRONMENTS}")
+        if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 0:
+            raise ValueError(f"num_envs of agent {self.name!r} is {self.num_envs!r}; give an integer of at least 0")
 
     def main(self) -> None:
         """The command line of this agent alone: ``bioseq-gym run`` without the name."""

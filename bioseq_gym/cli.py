@@ -19,7 +19,7 @@ from rich.table import Table
 import bioseq_gym
 from bioseq_gym import leaderboard, report
 from bioseq_gym.agent import Agent, agent_names, load_agent
-from bioseq_gym.budget import EvaluationBudget
+from bioseq_gym.budget import AnyBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.iohprofiler import export
 from bioseq_gym.progress import live_progress
@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace) -> None:
     budget = task.budget if options.budget is None else options.budget
     console = Console(stderr=True)
 
-    def monitor(env: EvaluationBudget) -> AbstractContextManager[Any]:
+    def monitor(env: AnyBudget) -> AbstractContextManager[Any]:
         if options.quiet:
             return nullcontext()
         console.print(f"[bold]{agent.name}[/] on {task.name}, {budget:,} evaluations, seed {options.seed}")

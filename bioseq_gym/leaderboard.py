@@ -123,7 +123,8 @@ _PREFACE = """# Leaderboard
 
 Built by `bioseq-gym submit` from the folder `submissions`; not edited by hand. Each row is one agent with one
 setting: simple regret after so many distinct evaluations, as median [first quartile, third quartile] over seeds, then
-medians.
+medians. An agent marked "constraints known" was shown which tokens may follow which; all others had to learn that from
+infeasible answers.
 
 **What a row proves.** Every submission holds its ledger. Each sequence in it was scored again, every number but the
 wall time was computed from that replay, and the number of distinct sequences is within the budget.

@@ -13,11 +13,11 @@ from rich.logging import RichHandler
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from bioseq_gym.budget import EvaluationBudget
+from bioseq_gym.budget import AnyBudget
 
 
 @contextmanager
-def live_progress(env: EvaluationBudget, console: Console) -> Iterator[None]:
+def live_progress(env: AnyBudget, console: Console) -> Iterator[None]:
     """Show, while the context lasts, how the budget is spent, and what agents log under ``bioseq_gym``.
 
     On a terminal one line is redrawn four times a second, by a thread that only reads; elsewhere log records and the

@@ -23,18 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.agent import AGENT_NAME, Agent, check_config
-from bioseq_gym.budget import EvaluationBudget, Ledger
+from bioseq_gym.budget import AnyBudget, EvaluationBudget, Ledger, VectorEvaluationBudget
+from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.suite import Task, load_task
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
-FORMAT = 1
-_PACKAGES = ("bioseq-gym", "gymnasium", "numpy", "numba", "torch", "transformers", "stable-baselines3")
-_IDENTITY = ("format", "task", "digest", "agent", "config", "seed", "budget")
+FORMAT = 2
+_PACKAGES = ("bioseq-gym", "gymnasium", "numpy", "numba", "torch", "transformers", "stable-baselines3", "sb3-contrib")
+_IDENTITY = ("format", "task", "digest", "agent", "environment", "config", "seed", "budget")
 
 Manifest = dict[str, Any]
-Monitor = Callable[[EvaluationBudget], AbstractContextManager[Any]]
+Monitor = Callable[[AnyBudget], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Result:
     Attributes:
         task, agent, seed, budget: what was run.
         config: the agent's settings, as canonical JSON.
+        constraints_known: whether the agent was shown which actions are feasible.
         evaluations: distinct sequences that were scored, at most ``budget``.
         curve: simple regret.
         solution: (L,) the first of its best sequences, the initial solution if nothing better was found.
@@ -69,6 +71,7 @@ class Result:
     task: str
     agent: str
     config: str
+    constraints_known: bool
     seed: int
     budget: int
     evaluations: int
@@ -91,6 +94,7 @@ class Result:
             task=manifest["task"],
             agent=manifest["agent"],
             config=json.dumps(manifest["config"], sort_keys=True),
+            constraints_known=manifest["environment"]["reveal_constraints"],
             seed=manifest["seed"],
             budget=budget,
             evaluations=len(values),
@@ -106,13 +110,18 @@ class Result:
         """The simple regret after so many evaluations; None where the budget did not reach them."""
         return float(self.curve.at(evaluations)) if evaluations <= self.budget else None
 
+    @property
+    def label(self) -> str:
+        """The agent's name in a table."""
+        return f"{self.agent} (constraints known)" if self.constraints_known else self.agent
+
 
 def agent_labels(results: Iterable[Result]) -> list[str]:
-    """What a table calls each result's agent: its name, with a mark of the settings where it has several."""
-    pairs = [(result.agent, result.config) for result in results]
-    several = {agent for agent, count in Counter(agent for agent, _ in set(pairs)).items() if count > 1}
+    """What a table calls each result's agent: its label, with a mark of the settings where it has several."""
+    pairs = [(result.label, result.config) for result in results]
+    several = {label for label, count in Counter(label for label, _ in set(pairs)).items() if count > 1}
     marks = {config: hashlib.sha256(config.encode()).hexdigest()[:4] for _, config in set(pairs)}
-    return [f"{agent} #{marks[config]}" if agent in several else agent for agent, config in pairs]
+    return [f"{label} #{marks[config]}" if label in several else label for label, config in pairs]
 
 
 def run_agent(
@@ -160,7 +169,7 @@ def run_agent(
     manifest["sessions"] += 1
     write_manifest(path, manifest)
 
-    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=task.name), budget, path / LEDGER)
+    env = make_env(agent, task, budget, path / LEDGER)
     started = time.perf_counter()
     try:
         with monitor(env):
@@ -175,6 +184,15 @@ def run_agent(
     manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger, budget)}
     write_manifest(path, manifest)
     return Run(path, manifest, ledger)
+
+
+def make_env(agent: Agent, task: Task, budget: int, ledger: Ledger | str | os.PathLike[str] | None = None) -> AnyBudget:
+    """The environment on ``task`` that ``agent`` works in, under ``budget``; see :class:`EvaluationBudget`."""
+    arguments: dict[str, Any] = {"task": task.name, "reveal_constraints": agent.reveal_constraints}
+    if agent.num_envs:
+        envs = gymnasium.make_vec(agent.env_id, num_envs=agent.num_envs, **arguments)
+        return VectorEvaluationBudget(envs, budget, ledger)
+    return EvaluationBudget(gymnasium.make(agent.env_id, **arguments), budget, ledger)
 
 
 def outcome(task: Task, ledger: Ledger, budget: int) -> Manifest:
@@ -238,11 +256,22 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
+def _is_environment(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"id", "num_envs", "reveal_constraints"}
+        and value["id"] in ENVIRONMENTS
+        and _is_count(value["num_envs"])
+        and isinstance(value["reveal_constraints"], bool)
+    )
+
+
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in ("running", "finished"),
     "task": lambda value: isinstance(value, str),
     "digest": lambda value: isinstance(value, str),
     "agent": lambda value: isinstance(value, str) and AGENT_NAME.fullmatch(value) is not None,
+    "environment": _is_environment,
     "config": lambda value: isinstance(value, dict),
     "seed": _is_count,
     "budget": lambda value: _is_count(value) and value > 0,
@@ -282,6 +311,11 @@ def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int)
         "task": task.name,
         "digest": task.digest,
         "agent": agent.name,
+        "environment": {
+            "id": agent.env_id,
+            "num_envs": agent.num_envs,
+            "reveal_constraints": agent.reveal_constraints,
+        },
         "config": settings,
         "seed": seed,
         "budget": budget,

@@ -28,6 +28,7 @@ def result(
         task=task,
         agent=agent,
         config=json.dumps(config),
+        constraints_known=False,
         seed=seed,
         budget=budget,
         evaluations=len(values),

@@ -114,6 +114,7 @@ FAULTS: dict[str, tuple[Callable[[Run], Run], str]] = {
         "no valid agent",
     ),
     "an unfinished run": (lambda r: changed(r, lambda m: m.update(status="running")), "not finished; go on with"),
+    "no environment": (lambda r: changed(r, lambda m: m.pop("environment")), "no valid environment"),
     "no seed": (lambda r: changed(r, lambda m: m.pop("seed")), "no valid seed"),
     "a budget that is a string": (lambda r: changed(r, lambda m: m.update(budget="120")), "no valid budget"),
     "rows asked that decrease": (
@@ -223,11 +224,13 @@ def result(
     regret: tuple[float, ...] = (0.9, 0.5, 0.1),
     budget: int = 10_000,
     config: str = "{}",
+    constraints_known: bool = False,
 ) -> Result:
     return Result(
         task="t",
         agent=agent,
         config=config,
+        constraints_known=constraints_known,
         seed=seed,
         budget=budget,
         evaluations=budget,
@@ -263,6 +266,11 @@ def test_rows_are_sorted_by_regret_and_configs_told_apart() -> None:
     )
     assert [row[0].split(" #")[0] for row in rows] == ["b", "b", "a"]
     assert len({row[0] for row in rows}) == 3
+
+
+def test_who_is_shown_the_constraints_is_told_apart() -> None:
+    _, rows = table([result("a"), result("a", seed=1, constraints_known=True, regret=(0.1, 0.1, 0.0))])
+    assert [row[:2] for row in rows] == [("a (constraints known)", "1"), ("a", "1")]
 
 
 def test_a_budget_that_ends_before_a_checkpoint_has_no_regret_there() -> None:

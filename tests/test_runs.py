@@ -19,10 +19,11 @@ from bioseq_gym import (
     InvalidLedger,
     InvalidRun,
     Task,
+    VectorEvaluationBudget,
     load_task,
 )
 from bioseq_gym.agent import Agent, setting
-from bioseq_gym.runs import LEDGER, MANIFEST, parse_manifest, read_run, run_agent, write_manifest
+from bioseq_gym.runs import LEDGER, MANIFEST, Result, parse_manifest, read_run, run_agent, write_manifest
 
 TASK = load_task("llome/ehr-V32-L32-c4-k4-q4")
 
@@ -115,6 +116,9 @@ def test_resuming_nothing_starts_a_run(tmp_path: Path) -> None:
         ({"budget": 96}, "budget"),
         ({"config": Config(batch=5)}, "config"),
         ({"agent": Agent("other", walk, Config())}, "agent"),
+        ({"agent": Agent("walk", walk, Config(), env_id="EhrlichPropose-v0")}, "environment"),
+        ({"agent": Agent("walk", walk, Config(), num_envs=2)}, "environment"),
+        ({"agent": Agent("walk", walk, Config(), reveal_constraints=True)}, "environment"),
     ],
 )
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path, change: dict[str, Any], named: str) -> None:
@@ -194,7 +198,7 @@ def edit_manifest(path: Path, edit: Any) -> None:
         (lambda m: m.update(best_value=1.0), "was edited: its checksum does not fit"),
         (lambda m: m.pop("seed"), "was edited"),
         (lambda m: m.pop("sha256"), "was edited"),
-        (lambda m: m.update(format=99), "is not a manifest of format 1"),
+        (lambda m: m.update(format=99), "is not a manifest of format 2"),
         (lambda m: m.clear(), "is not a manifest"),
     ],
 )
@@ -221,9 +225,68 @@ def test_a_manifest_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_manifest_with_a_fitting_checksum_and_without_its_fields_is_refused(tmp_path: Path) -> None:
-    write_manifest(tmp_path, {"format": 1, "task": 3})
-    with pytest.raises(InvalidRun, match="has no valid status, task, digest, agent, config, seed, budget, wall_s"):
+    write_manifest(tmp_path, {"format": 2, "task": 3})
+    with pytest.raises(
+        InvalidRun, match="has no valid status, task, digest, agent, environment, config, seed, budget, wall_s"
+    ):
         read_run(tmp_path)
+
+
+PLAIN = {"id": "Ehrlich-v0", "num_envs": 0, "reveal_constraints": False}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        None,
+        [],
+        {},
+        {**PLAIN, "id": "CartPole-v1"},
+        {**PLAIN, "id": ["Ehrlich-v0"]},
+        {**PLAIN, "num_envs": -1},
+        {**PLAIN, "num_envs": True},
+        {**PLAIN, "reveal_constraints": 1},
+        {**PLAIN, "horizon": 5},
+    ],
+)
+def test_an_environment_that_is_none_of_ours_is_refused(tmp_path: Path, environment: Any) -> None:
+    manifest = run(tmp_path / "run").manifest
+    assert manifest["environment"] == PLAIN
+    write_manifest(tmp_path / "run", {**manifest, "environment": environment})
+    with pytest.raises(InvalidRun, match="has no valid environment; run the agent again"):
+        read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "masked"),
+    [
+        ({}, EvaluationBudget, False),
+        ({"num_envs": 3}, VectorEvaluationBudget, False),
+        ({"env_id": "EhrlichBuild-v0", "reveal_constraints": True}, EvaluationBudget, True),
+        ({"env_id": "EhrlichBuild-v0", "num_envs": 3, "reveal_constraints": True}, VectorEvaluationBudget, True),
+    ],
+)
+def test_an_agent_gets_the_environment_that_it_wants(
+    tmp_path: Path, wanted: dict[str, Any], kind: type[Any], masked: bool
+) -> None:
+    def look(env: Any, seed: int, config: Config) -> None:
+        seen.append(env)
+        masks.append("action_mask" in env.reset(seed=0)[1])
+        env.evaluate(env.initial_solution[None])
+
+    seen: list[Any] = []
+    masks: list[bool] = []
+    done = run(tmp_path / "run", agent=Agent("look", look, Config(), **wanted))
+    assert type(seen[0]) is kind
+    assert type(seen[0].unwrapped).__name__.startswith(wanted.get("env_id", "Ehrlich-v0").split("-")[0])
+    assert getattr(seen[0], "num_envs", 0) == wanted.get("num_envs", 0)
+    assert masks == [masked]
+    assert done.manifest["environment"] == {
+        "id": wanted.get("env_id", "Ehrlich-v0"),
+        "num_envs": wanted.get("num_envs", 0),
+        "reveal_constraints": masked,
+    }
+    assert Result.of(done).constraints_known is masked
 
 
 def test_settings_that_do_not_go_into_json_write_nothing(tmp_path: Path) -> None:

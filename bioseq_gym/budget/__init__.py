@@ -3,4 +3,6 @@
 from bioseq_gym.budget.ledger import Ledger
 from bioseq_gym.budget.wrapper import EvaluationBudget, VectorEvaluationBudget
 
-__all__ = ["EvaluationBudget", "Ledger", "VectorEvaluationBudget"]
+AnyBudget = EvaluationBudget | VectorEvaluationBudget
+
+__all__ = ["AnyBudget", "EvaluationBudget", "Ledger", "VectorEvaluationBudget"]

@@ -10,6 +10,9 @@ _ENVIRONMENTS = {
     "EhrlichPropose-v0": ("propose:EhrlichProposeEnv", "vector:EhrlichProposeVectorEnv"),
 }
 
+ENVIRONMENTS = tuple(_ENVIRONMENTS)
+"""The ids of the environments."""
+
 
 def register_environments() -> None:
     """Register every environment of bioseq_gym with Gymnasium."""
