@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bioseq_gym import EvaluationBudget
-from bioseq_gym.agent import Agent, setting
+from bioseq_gym import EvaluationBudget, VectorEvaluationBudget
+from bioseq_gym.agent import Agent, NoConfig, setting
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,21 @@ def run(env: EvaluationBudget, seed: int, config: Config) -> None:
         feasible.extend(children[is_feasible])
 
 
+def run_walks(envs: VectorEvaluationBudget, seed: int, config: NoConfig) -> None:
+    """Write sequences token by token, each drawn uniformly from those that may come next.
+
+    All are feasible, as of an agent that is shown the constraints and learns nothing: the floor for the others that
+    are. The last walks, fewer than there are environments, are not taken.
+    """
+    rng = np.random.default_rng(seed)
+    _, infos = envs.reset()
+    while not envs.done and "budget_exhausted" not in infos:
+        mask = infos["action_mask"]
+        _, _, _, _, infos = envs.step((rng.random(mask.shape) * mask).argmax(axis=1))
+
+
 AGENT = Agent("random", run, Config())
+WALKS = Agent("random-walks", run_walks, env_id="EhrlichBuild-v0", num_envs=100, reveal_constraints=True)
 
 if __name__ == "__main__":
     AGENT.main()

@@ -7,23 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 
 import bioseq_gym
-from bioseq_gym import BudgetExhausted, EvaluationBudget, InvalidConfig, MissingDependency, UnknownName
+from bioseq_gym import BudgetExhausted, InvalidConfig, MissingDependency, UnknownName, load_task
 from bioseq_gym.agent import Agent, agent_names, check_config, load_agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
+from bioseq_gym.budget import AnyBudget
+from bioseq_gym.runs import make_env
 
 ROOT = Path(__file__).parents[1]
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 SMALL: dict[str, dict[str, Any]] = {
     "adalead": {"hidden_size": 8, "steps": 2},
     "genetic-holo": {"population": 40},
+    "ppo": {"n_steps": 4, "batch_size": 32, "epochs": 1, "width": 16},
+    "maskable-ppo": {"episodes": 1, "minibatches": 1, "epochs": 1, "width": 16},
+    "dqn": {"learning_starts": 50, "exploration_final": 0.3, "gradient_steps": 1, "batch_size": 16, "width": 16},
     "llome": {"warmup": 250, "round_size": 60, "hidden_size": 16, "layers": 1, "steps": 4, "seeds": 8, "samples": 6},
 }
 
@@ -34,10 +38,10 @@ def small(name: str) -> tuple[Agent, Any]:
     return agent, replace(agent.config, **SMALL.get(agent.name, {}))
 
 
-def spend(name: str, seed: int, budget: int = 400, task: str = TASK, **changes: Any) -> EvaluationBudget:
+def spend(name: str, seed: int, budget: int = 400, task: str = TASK, **changes: Any) -> AnyBudget:
     """An environment whose budget the agent has spent."""
     agent, config = small(name)
-    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=task), budget)
+    env = make_env(agent, load_task(task), budget)
     with suppress(BudgetExhausted):
         agent.run(env, seed, replace(config, **changes))
     return env
@@ -68,7 +72,7 @@ def test_agents_neither_read_nor_move_the_global_generators(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_agents_spend_the_budget_or_all_of_it_that_takes_a_whole_batch(name: str) -> None:
     env = spend(name, 0)
-    assert env.remaining < SMALL.get(name, {}).get("population", 1)
+    assert env.remaining < max(1, load_agent(name).num_envs, SMALL.get(name, {}).get("population", 1))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -86,7 +90,7 @@ def test_an_agent_resumed_after_a_cut_ends_with_the_same_ledger(name: str, tmp_p
     path = tmp_path / "ledger.bin"
     record = bioseq_gym.budget.ledger.record_dtype(32).itemsize
     path.write_bytes(whole[: 64 + 317 * record])
-    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), 400, path)
+    env = make_env(agent, load_task(TASK), 400, path)
     with suppress(BudgetExhausted):
         agent.run(env, 0, config)
     env.close()
@@ -140,6 +144,19 @@ def test_an_agent_whose_packages_are_missing_says_which_extra_brings_them(monkey
 def test_an_agent_has_a_name_that_a_table_can_show(name: str) -> None:
     with pytest.raises(ValueError, match="is not 1 to 64 letters, digits"):
         Agent(name, lambda env, seed, config: None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"env_id": "CartPole-v1"}, r"wants the environment 'CartPole-v1'; give one of \('Ehrlich-v0', "),
+        ({"num_envs": -1}, "num_envs of agent 'mine' is -1; give an integer of at least 0"),
+        ({"num_envs": True}, "num_envs of agent 'mine' is True"),
+    ],
+)
+def test_an_agent_wants_an_environment_that_there_is(wanted: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Agent("mine", lambda env, seed, config: None, **wanted)
 
 
 def test_an_agent_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from bioseq_gym.agent import agent_names, load_agent
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AGENT_FILES = sorted(path.name for path in (REPOSITORY / "agents").glob("*_agent.py"))
-HEAVY = ("matplotlib", "rich", "scipy.stats", "stable_baselines3", "torch", "transformers")  # Numba imports scipy
+# Not all of scipy, of which Numba imports some.
+HEAVY = ("matplotlib", "rich", "sb3_contrib", "scipy.stats", "stable_baselines3", "torch", "transformers")
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 RESULT_KEYS = ["task", "agent", "seed", "evaluations", "calls"]
 RESULT_KEYS += ["simple_regret", "best_value", "feasible_share", "wall_s"]
