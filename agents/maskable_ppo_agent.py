@@ -27,11 +27,11 @@ class Config:
     episodes: int = setting(1, "sequences that each of the 40 environments builds between updates", low=1)
     minibatches: int = setting(4, "parts of them, each of which is a step of Adam", low=1)
     epochs: int = setting(4, "passes over the steps of an update", low=1)
-    learning_rate: float = setting(3e-3, "of Adam", low=0.0)
+    learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     gamma: float = setting(1.0, "discount per token", low=0.0, high=1.0)
     gae_lambda: float = setting(0.95, "of generalized advantage estimation", low=0.0, high=1.0)
     clip_range: float = setting(0.2, "largest change of a probability ratio", low=0.001)
-    ent_coef: float = setting(0.01, "weight of the entropy bonus", low=0.0)
+    ent_coef: float = setting(0.02, "weight of the entropy bonus", low=0.0)
     width: int = setting(128, "of the layers of the network", low=1)
     patience: int = setting(10_000, "sequences asked of which one in a hundred must be new, or the run ends", low=100)
     device: str = setting("cpu", "cpu, cuda or auto")
@@ -40,9 +40,10 @@ class Config:
 def run(envs: VectorEvaluationBudget, seed: int, config: Config) -> None:
     """Learn until the budget is spent."""
     n_steps = config.episodes * envs.length
-    if n_steps * envs.num_envs % config.minibatches:
+    tokens = n_steps * envs.num_envs
+    if tokens % config.minibatches or tokens == config.minibatches:
         raise InvalidConfig(
-            f"--minibatches of maskable-ppo is {config.minibatches}; give a divisor of {n_steps * envs.num_envs}, the "
+            f"--minibatches of maskable-ppo is {config.minibatches}; give a smaller divisor of {tokens}, the "
             "tokens that are written between updates"
         )
     with reproducible("maskable-ppo", config.device):
@@ -51,7 +52,7 @@ def run(envs: VectorEvaluationBudget, seed: int, config: Config) -> None:
             VecNormalize(SequenceVecEnv(envs), norm_obs=False, gamma=config.gamma),
             learning_rate=config.learning_rate,
             n_steps=n_steps,
-            batch_size=n_steps * envs.num_envs // config.minibatches,
+            batch_size=tokens // config.minibatches,
             n_epochs=config.epochs,
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
