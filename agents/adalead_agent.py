@@ -1,22 +1,23 @@
-"""AdaLead: greedy evolution guided by a model of the function (Sinai et al., arXiv 2010.02141).
+"""AdaLead: greedy evolution by rollouts, which a model of the function may guide (Sinai et al., arXiv 2010.02141).
 
 Each round:
 
-1. Train an ensemble of networks on what was evaluated; an infeasible sequence counts 0.
+1. With ``--preset guided``, train an ensemble of networks on what was evaluated; an infeasible sequence counts 0.
 2. The parents are what lies within a share kappa of the best value so far.
 3. Recombine the parents in random pairs and roll out from each: mutate it, and as long as the model finds the child as
    good as the root of the rollout, mutate the child in turn. Every child on the way is a candidate. Begin again with
-   the recombination until there are enough candidates.
-4. Evaluate the candidates that the model finds best.
+   the recombination until there are enough candidates. Without a model rollouts end at random.
+4. Evaluate the candidates that the model finds best; without a model, all.
+
+The ensemble is not the default: in three runs of 10,000 evaluations on each of six shapes of function it was no better
+on the whole than no model, at thirty to seventy times the time.
 
 Other than in the paper:
 
-- the networks are perceptrons instead of convolutional, which here are slower and guide worse;
+- the networks are perceptrons instead of convolutional;
 - they learn on from round to round instead of anew, from values divided by the best one;
 - parents are drawn from everything evaluated, as in the authors' own code; where they are too many, the newest;
 - a child that was asked before or holds a transition proven forbidden is drawn again.
-
-``--preset unguided`` is the same search without a model: rollouts end at random, and all candidates are evaluated.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ class Config:
     """Settings of AdaLead."""
 
     round_size: int = setting(100, "evaluations per round, and rollouts at a time", low=1)
-    screen: int = setting(3, "candidates per evaluation, that the model chooses from", low=1)
+    screen: int = setting(1, "candidates per evaluation, that the model chooses from", low=1)
     threshold: float = setting(0.05, "kappa: parents are within this share of the best value", low=0.0, high=1.0)
     recombination: float = setting(0.05, "probability of a crossover at each position", low=0.0, high=1.0)
     mutations: float = setting(1.0, "mean number of substitutions per child", low=0.01)
-    networks: int = setting(3, "size of the ensemble; with 0 the model is noise", low=0)
+    networks: int = setting(0, "size of the ensemble; with 0 the model is noise", low=0)
     hidden_size: int = setting(32, "units in each of a network's two layers", low=1)
     steps: int = setting(10, "optimizer steps per round", low=1)
     batch_size: int = setting(128, "sequences per optimizer step", low=1)
@@ -179,7 +180,7 @@ class Ensemble:
         return torch.stack([network(one_hot) for network in self.networks])
 
 
-AGENT = Agent("adalead", run, Config(), presets={"unguided": Config(screen=1, networks=0)})
+AGENT = Agent("adalead", run, Config(), presets={"guided": Config(screen=3, networks=3)})
 
 if __name__ == "__main__":
     AGENT.main()

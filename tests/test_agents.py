@@ -19,11 +19,12 @@ from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.budget import AnyBudget
 from bioseq_gym.runs import make_env
+from bioseq_gym.sweep.cells import load_preset, parse_agent
 
 ROOT = Path(__file__).parents[1]
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 SMALL: dict[str, dict[str, Any]] = {
-    "adalead": {"hidden_size": 8, "steps": 2},
+    "adalead:guided": {"hidden_size": 8, "steps": 2},
     "genetic-holo": {"population": 40},
     "ppo": {"n_steps": 4, "batch_size": 32, "epochs": 1, "width": 16},
     "maskable-ppo": {"episodes": 1, "minibatches": 1, "epochs": 1, "width": 16},
@@ -33,9 +34,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def small(name: str) -> tuple[Agent, Any]:
-    """The agent and its settings, made quick."""
-    agent = load_agent(name)
-    return agent, replace(agent.config, **SMALL.get(agent.name, {}))
+    """The agent and its settings, ``name`` or ``name:preset``, made quick."""
+    agent, config = load_preset(*parse_agent(name))
+    return agent, replace(config, **SMALL.get(name, {}))
 
 
 def spend(name: str, seed: int, budget: int = 400, task: str = TASK, **changes: Any) -> AnyBudget:
@@ -47,7 +48,7 @@ def spend(name: str, seed: int, budget: int = 400, task: str = TASK, **changes: 
     return env
 
 
-ALL = [*agent_names(), str(ROOT / "agents/example_agent.py")]
+ALL = [*agent_names(), "adalead:guided", str(ROOT / "agents/example_agent.py")]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -72,7 +73,7 @@ def test_agents_neither_read_nor_move_the_global_generators(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_agents_spend_the_budget_or_all_of_it_that_takes_a_whole_batch(name: str) -> None:
     env = spend(name, 0)
-    assert env.remaining < max(1, load_agent(name).num_envs, SMALL.get(name, {}).get("population", 1))
+    assert env.remaining < max(1, small(name)[0].num_envs, SMALL.get(name, {}).get("population", 1))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -117,7 +118,7 @@ def test_setting_without_a_range_takes_anything() -> None:
 
 
 def test_an_unknown_agent_gets_the_near_names() -> None:
-    with pytest.raises(UnknownName, match=r"no agent 'genetics'\. Did you mean 'genetic' or 'genetic-holo'"):
+    with pytest.raises(UnknownName, match=r"no agent 'genetics'\. Did you mean 'genetic' or 'genetic-small' or 'g"):
         load_agent("genetics")
 
 
@@ -173,9 +174,11 @@ def test_an_agent_needs_a_dataclass_for_its_config() -> None:
         Agent("mine", lambda env, seed, config: None, {"children": 3})
 
 
-def test_the_genetic_agent_solves_the_papers_function() -> None:
-    """Within 10 k evaluations, in the median over 8 seeds."""
-    assert np.median([spend("genetic", seed, budget=10_000).ledger.best_value for seed in range(8)]) == 1.0
+@pytest.mark.parametrize(("name", "evaluations"), [("genetic", 5_000), ("genetic-small", 4_100)])
+def test_the_genetic_agents_solve_the_papers_function(name: str, evaluations: int) -> None:
+    """Within so many evaluations in half of 8 runs: five of 8 did so when the bounds were set."""
+    ledgers = [spend(name, seed, budget=evaluations).ledger for seed in range(8)]
+    assert np.mean([ledger.best_value == 1.0 for ledger in ledgers]) >= 0.5
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.005, 0.3, 0.5, 0.75, 1.0])

@@ -20,6 +20,7 @@ from bioseq_gym.agents.local_search_agent import Search, single_edits
 
 GENETIC = genetic_agent.AGENT.config
 ADALEAD = adalead_agent.AGENT.config
+GUIDED = adalead_agent.AGENT.presets["guided"]
 LOCAL = local_search_agent.AGENT.config
 
 
@@ -291,7 +292,7 @@ def test_a_rollout_ends_at_a_child_worse_than_its_root() -> None:
 def test_proposing_gives_up_where_nothing_new_is_left() -> None:
     known = {bytes([a, b]) for a in range(2) for b in range(2)} - {b"\1\1"}
     parents = np.zeros((4, 2), np.uint8)
-    config = replace(ADALEAD, round_size=4)
+    config = replace(GUIDED, round_size=4)
     x = propose(parents, Counts(), known, LearnedTransitions(2), config, np.random.default_rng(0))  # type: ignore[arg-type]
     assert x.tolist() == [[1, 1]]
 
@@ -300,7 +301,7 @@ def test_the_ensemble_learns_a_function_and_counts_infeasible_as_0() -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(4, size=(400, 6)).astype(np.uint8)
     y = np.where(x[:, 0] == 3, -np.inf, 0.2 * (x[:, 1] == 2))
-    config = replace(ADALEAD, steps=100, hidden_size=16, learning_rate=1e-2)
+    config = replace(GUIDED, steps=100, hidden_size=16, learning_rate=1e-2)
     model = Ensemble(4, 6, config, seed=0)
     model.train(x, y, rng)
     fresh = rng.integers(4, size=(400, 6)).astype(np.uint8)
@@ -310,15 +311,15 @@ def test_the_ensemble_learns_a_function_and_counts_infeasible_as_0() -> None:
 
 def test_the_ensemble_is_made_from_its_seed_and_its_networks_differ() -> None:
     x = np.zeros((1, 5), np.uint8)
-    answers = [Ensemble(3, 5, ADALEAD, seed).forward(x)[:, 0] for seed in (0, 0, 1)]
+    answers = [Ensemble(3, 5, GUIDED, seed).forward(x)[:, 0] for seed in (0, 0, 1)]
     assert torch.equal(answers[0], answers[1])
     assert not torch.equal(answers[0], answers[2])
-    assert len(set(answers[0].tolist())) == ADALEAD.networks
+    assert len(set(answers[0].tolist())) == GUIDED.networks
 
 
 def test_without_networks_the_model_is_noise() -> None:
     x = np.zeros((5000, 5), np.uint8)
-    model = Ensemble(3, 5, adalead_agent.AGENT.presets["unguided"], seed=0)
+    model = Ensemble(3, 5, ADALEAD, seed=0)
     model.train(x, np.zeros(5000), np.random.default_rng(0))
     answers = model.predict(x)
     assert np.quantile(answers, [0.0, 0.25, 0.5, 0.75, 1.0]) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0], abs=0.03)

@@ -109,7 +109,7 @@ def make_cells(
     labels: dict[str, str] = {}
     cells = []
     for given in dict.fromkeys(agents):
-        name, preset = _parse_agent(given)
+        name, preset = parse_agent(given)
         label = "-".join(filter(None, (load_preset(name, preset)[0].name, preset)))
         if labels.setdefault(label, given) != given:
             raise UnknownName(f"{labels[label]} and {given} are both called {label}; give one of them another name")
@@ -147,7 +147,8 @@ def _load_task(name: str) -> Task:
         raise UnknownName.of("task or suite", name, known, "bioseq-gym tasks") from None
 
 
-def _parse_agent(given: str) -> tuple[str, str | None]:
+def parse_agent(given: str) -> tuple[str, str | None]:
+    """The name and the preset, if any, in ``name``, ``name:preset`` or the path of a Python file, made absolute."""
     if given.endswith(".py"):
         return str(Path(given).absolute()), None
     name, _, preset = given.rpartition(":")
