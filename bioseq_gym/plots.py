@@ -30,6 +30,7 @@ _STYLES = {
     "maskable-ppo": ("#882255", "--"),
     "dqn": ("#999933", "-."),
     "neutral-drift": ("#44AA99", "--"),
+    "genetic-small": ("#332288", "--"),
     "genetic-holo": ("#EE7733", "-."),
     "random": ("#777777", ":"),
 }

@@ -105,5 +105,6 @@ def test_agent_file_is_a_program(file: str) -> None:
 
 
 def test_every_entry_point_is_an_agent_of_that_name() -> None:
-    assert {"adalead", "genetic", "genetic-holo", "llome", "local-search", "random"} <= set(agent_names())
+    expected = {"adalead", "dqn", "genetic", "genetic-holo", "genetic-small", "llome", "local-search", "maskable-ppo"}
+    assert expected | {"ppo", "random", "random-walks"} <= set(agent_names())
     assert [load_agent(name).name for name in agent_names()] == agent_names()
