@@ -12,7 +12,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -160,30 +160,31 @@ def run_agent(
     """
     path = Path(out)
     config = agent.config if config is None else config
-    manifest = _new_manifest(agent, task, config, budget, seed)
-    if path.exists():
-        manifest = _manifest_to_resume(path, manifest, resume)
+    new = _new_manifest(agent, task, config, budget, seed)
+    if path.exists() and _manifest_to_resume(path, new, resume)["status"] == "finished":
+        return read_run(path)
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / MANIFEST).exists():
+        write_manifest(path, new)  # before there is a ledger, which without a manifest could not be resumed
+    env = make_env(agent, task, budget, path / LEDGER)
+    with closing(env):  # which has the ledger's lock
+        manifest = _manifest_to_resume(path, new, resume=True)  # anew: until now another process could be at work
         if manifest["status"] == "finished":
             return read_run(path)
-    path.mkdir(parents=True, exist_ok=True)
-    manifest["sessions"] += 1
-    write_manifest(path, manifest)
-
-    env = make_env(agent, task, budget, path / LEDGER)
-    started = time.perf_counter()
-    try:
-        with monitor(env):
-            agent.run(env, seed, config)
-    except BudgetExhausted:
-        pass  # the agent asked until it was told to stop
-    finally:
-        ledger = env.ledger
-        env.close()
-        manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
+        manifest["sessions"] += 1
         write_manifest(path, manifest)
-    manifest |= {"status": "finished", "asked": ledger.asked, **outcome(task, ledger, budget)}
+        started = time.perf_counter()
+        try:
+            with monitor(env):
+                agent.run(env, seed, config)
+        except BudgetExhausted:
+            pass  # the agent asked until it was told to stop
+        finally:
+            manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
+            write_manifest(path, manifest)
+    manifest |= {"status": "finished", "asked": env.ledger.asked, **outcome(task, env.ledger, budget)}
     write_manifest(path, manifest)
-    return Run(path, manifest, ledger)
+    return Run(path, manifest, env.ledger)
 
 
 def make_env(agent: Agent, task: Task, budget: int, ledger: Ledger | str | os.PathLike[str] | None = None) -> AnyBudget:

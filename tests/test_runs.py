@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from bioseq_gym import (
     InvalidConfig,
     InvalidLedger,
     InvalidRun,
+    Ledger,
     Task,
     VectorEvaluationBudget,
     load_task,
+    runs,
 )
 from bioseq_gym.agent import Agent, setting
 from bioseq_gym.runs import LEDGER, MANIFEST, Result, parse_manifest, read_run, run_agent, write_manifest
@@ -101,6 +104,46 @@ def test_resuming_a_finished_run_returns_it(tmp_path: Path) -> None:
     stamp = (tmp_path / "run" / MANIFEST).stat().st_mtime_ns
     assert run(tmp_path / "run", resume=True).ledger.to_bytes() == first.ledger.to_bytes()
     assert (tmp_path / "run" / MANIFEST).stat().st_mtime_ns == stamp
+
+
+def crash(env: Any) -> nullcontext[None]:
+    """A monitor under which nothing is asked."""
+    raise RuntimeError("cut")
+
+
+def test_a_run_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="cut"):
+        run(path, monitor=crash)
+    before = (path / MANIFEST).read_bytes()
+    with Ledger(TASK.digest, TASK.spec.V, TASK.spec.L, path / LEDGER), pytest.raises(InvalidLedger, match="is in use"):
+        run(path, resume=True)
+    assert (path / MANIFEST).read_bytes() == before
+    assert run(path, resume=True).manifest["sessions"] == 2
+
+
+def test_a_run_killed_before_it_had_a_ledger_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="cut"):
+        run(path, monitor=crash)
+    (path / LEDGER).unlink()
+    assert run(path, resume=True).ledger.to_bytes() == run(tmp_path / "whole").ledger.to_bytes()
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_returned_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, make_env = tmp_path / "run", runs.make_env
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(runs, "make_env", make_env)
+        run(path, resume=True)
+        return make_env(*arguments)
+
+    monkeypatch.setattr(runs, "make_env", late)
+    done = run(path, resume=True, monitor=crash)
+    assert (done.manifest["status"], done.manifest["sessions"]) == ("finished", 1)
+    assert done.manifest == read_run(path).manifest
 
 
 def test_resuming_nothing_starts_a_run(tmp_path: Path) -> None:
