@@ -27,6 +27,7 @@ from bioseq_gym.runs import Run, read_run, run_agent
 from bioseq_gym.study import find_runs, read_study
 from bioseq_gym.suite import DEFAULT_BUDGET, load_suite, load_task, suite_names, task_names
 from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
+from bioseq_gym.sweep.plan import sweep_command
 from bioseq_gym.sweep.run import HEADER, run_cells, table
 from bioseq_gym.sweep.show import sweep_progress
 
@@ -225,19 +226,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    cells = make_cells(
-        options.agents,
-        options.tasks,
-        options.out,
-        seeds=options.seeds,
-        first_seed=options.first_seed,
-        budget=options.budget,
-    )
+    names = ("agents", "tasks", "out", "seeds", "first_seed", "budget")
+    given = {name: getattr(options, name) for name in names}
+    cells = make_cells(**given)
     started = time.monotonic()
     progress = nullcontext(lambda event: None) if options.quiet else sweep_progress(len(cells), Console(stderr=True))
     try:
         with progress as watch:
-            outcomes = run_cells(cells, options.workers, options.ray_address, watch)
+            outcomes = run_cells(cells, sweep_command(**given), options.workers, options.ray_address, watch)
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on from here", 130)
     _print_table(HEADER, table(outcomes))

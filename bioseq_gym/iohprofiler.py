@@ -8,6 +8,7 @@ file with a line for every evaluation that improved on all before, for the first
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def export(study: Study, folder: PathLike) -> Path:
     for r in (result for agent in study.agents for result in study.of_agent(agent) if not result.evaluations):
         raise InvalidRun(f"{r.agent} made no evaluation on {r.task} with seed {r.seed}; leave that run out")
     for agent, of_task in study.results.items():
-        home = folder / agent.replace(" #", "-")
+        home = folder / re.sub("[ #()]+", "-", agent).strip("-")
         for number, (task, results) in enumerate(of_task.items(), 1):
             name = f"f{number}_{task.replace('/', '_')}"
             data = Path(f"data_{name}") / f"IOHprofiler_f{number}_DIM{len(results[0].solution)}.dat"

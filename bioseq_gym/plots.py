@@ -33,6 +33,7 @@ _STYLES = {
     "genetic-small": ("#332288", "--"),
     "genetic-holo": ("#EE7733", "-."),
     "random": ("#777777", ":"),
+    "random-walks": ("#777777", "--"),
 }
 _SPARE = (("#000000", "-"), ("#DDAA33", "-"), ("#66CCEE", "-"), ("#000000", "--"), ("#DDAA33", "--"), ("#66CCEE", "--"))
 
@@ -132,7 +133,7 @@ def _styles(agents: Sequence[str]) -> dict[str, dict[str, Any]]:
     left, spare = dict(_STYLES), cycle(_SPARE)
     looks = {}
     for agent in sorted(agents):
-        name = agent.split(" #")[0]
+        name = agent.split(" ")[0]
         color, dashes = left.pop(name) if name in left else next(spare)
         looks[agent] = {"color": color, "ls": dashes, "lw": 1.6}
     return looks

@@ -217,7 +217,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         InvalidRun: there is no such directory, or its manifest is missing, is no JSON or was edited.
         InvalidLedger: its ledger is missing, damaged, cut, or of a function with noise.
     """
-    manifest = _read_manifest(Path(path))
+    manifest = read_manifest(Path(path))
     ledger = Ledger.read(Path(path) / LEDGER)
     if ledger.repeats_charged:
         raise InvalidLedger(f"the ledger in {path} is of a function with noise, and a run is without; make it anew")
@@ -286,7 +286,8 @@ def _checksum(manifest: Manifest) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a run directory. Raises InvalidRun if there is none, or it is no manifest or was edited."""
     try:
         text = (path / MANIFEST).read_bytes()
     except OSError:
@@ -342,7 +343,7 @@ def _manifest_to_resume(path: Path, new: Manifest, resume: bool) -> Manifest:
         raise InvalidRun(f"{path} exists already; give another --out, or --resume to go on with the run in it")
     if path.is_dir() and not any(path.iterdir()):
         return new
-    old = _read_manifest(path)
+    old = read_manifest(path)
     if changed := [key for key in _IDENTITY if old.get(key) != new[key]]:
         raise InvalidRun(
             f"the run in {path} has another {' and '.join(changed)}; resume it with the settings that it was started "

@@ -16,6 +16,7 @@ from bioseq_gym.leaderboard import read_submission
 from bioseq_gym.metrics import CHECKPOINTS
 from bioseq_gym.runs import LEDGER, MANIFEST, Result, agent_labels, read_run
 from bioseq_gym.suite import load_task
+from bioseq_gym.sweep.plan import PLAN, check_finished
 
 PathLike = str | os.PathLike[str]
 
@@ -122,11 +123,13 @@ def find_runs(paths: Iterable[PathLike]) -> list[Path]:
     """The run directories that ``paths`` are or hold, at any depth, each once; submissions count as well.
 
     Raises:
-        InvalidRun: a path is no run directory and holds none.
+        InvalidRun: a path is no run directory and holds none, or it holds a sweep that is not finished.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         inside = [path] if (path / MANIFEST).exists() else sorted(p.parent for p in path.rglob(f"[!.]*/{MANIFEST}"))
+        for plan in sorted(path.rglob(PLAN)):
+            check_finished(plan)
         if not inside:
             raise InvalidRun(f"{path} is not a run directory and holds none; see bioseq-gym run --help")
         found |= {directory.resolve(): directory for directory in inside}

@@ -42,7 +42,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: lis
 def test_the_help_of_an_agent_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "run", "genetic", "--help")
     assert "--children int" in out
-    assert "new sequences per generation (default: 200)" in out
+    assert "new sequences per generation (default: 100)" in out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

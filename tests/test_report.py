@@ -106,7 +106,9 @@ def test_settings_of_one_agent_are_told_apart() -> None:
     assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == ["a #", "a #", "b"]
     styles = _styles(["genetic #1", "genetic #2", "mine", "yours"])
     assert len({(look["color"], look["ls"]) for look in styles.values()}) == 4
-    assert _styles(["genetic"])["genetic"] == styles["genetic #1"]
+    assert (
+        _styles(["genetic"])["genetic"] == styles["genetic #1"] == _styles(["genetic (constraints known)"]).popitem()[1]
+    )
 
 
 def test_tables_by_hand() -> None:

@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,10 +22,14 @@ from sweeps import TROUBLE, WALK, agent_file, ledgers, sessions
 from bioseq_gym import InvalidBudget, InvalidConfig, InvalidRun, Ledger, MissingDependency, UnknownName, load_task
 from bioseq_gym.agent import Agent, NoConfig
 from bioseq_gym.cli import main
+from bioseq_gym.report import regret_table
 from bioseq_gym.runs import LEDGER, MANIFEST, read_run
+from bioseq_gym.study import find_runs, read_study
 from bioseq_gym.sweep import Cell, Outcome, make_cells, run_cell, sweep
 from bioseq_gym.sweep.cluster import _shared_mark, check_shared
 from bioseq_gym.sweep.local import _cause_of_death
+from bioseq_gym.sweep.plan import PLAN, sweep_command
+from bioseq_gym.sweep.run import table
 from bioseq_gym.sweep.show import spent, sweep_progress
 
 TINY, SMALL = "ehrlich/ehr-V8-L12-c2-k3-q3-seed0", "ehrlich/ehr-V8-L16-c2-k4-q4-seed0"
@@ -213,12 +218,43 @@ def test_a_cell_that_fails_in_any_way_stops_no_other(capsys: pytest.CaptureFixtu
     ]
     assert [("Traceback" in log.read_text()) for log in logs] == [False, True, False, True, False]
     assert set(sessions(out).values()) == {1}  # none lost its process to another's end
+    with pytest.raises(InvalidRun) as unfinished:
+        find_runs([tmp_path])
+    assert str(unfinished.value) == (
+        f"the sweep in {out} is not finished: 3 of 10 runs are missing, as {TINY}/trouble-seed1; go on with: "
+        f"bioseq-gym {shlex.join(command)} --out {out}"
+    )
 
     agent_file(Path(trouble), TROUBLE.replace("seed ==", "-1 =="))
     again = in_this_process(make_cells([trouble, "random"], [TINY], out, budget=50))
     assert [(o.cell.label, o.cell.seed) for o in again if not o.kept] == [("trouble", seed) for seed in causes]
     assert sessions(out) == {o.cell.directory.name: 2 - o.kept for o in again}
     assert len(ledgers(out)) == 10
+    assert read_study(find_runs([out])).runs == 10
+    (out / PLAN).write_text("[]")
+    with pytest.raises(InvalidRun, match=r"sweep\.json is no plan of a sweep; start the sweep again, or remove it"):
+        find_runs([out])
+
+
+def test_the_summary_is_that_of_the_report(tmp_path: Path) -> None:
+    summary = table(in_this_process(make_cells(["random", "genetic"], ["smoke"], tmp_path, seeds=5, budget=60)))
+    parts = read_study(find_runs([tmp_path])).by_shape().values()
+    reported = {
+        (agent, *part.tasks, f"{runs} of {runs}", regret.split()[0])
+        for part in parts
+        for agent, runs, regret, _ in regret_table(part, part.agents)[1]
+    }
+    assert reported == set(summary)
+    assert len(reported) == 4
+
+
+def test_the_command_of_a_sweep_has_what_was_given_and_no_more(tmp_path: Path) -> None:
+    assert sweep_command(["a:b", "my agent.py"], ["smoke"], tmp_path, None, 0, None) == (
+        f"bioseq-gym sweep --agents a:b 'my agent.py' --tasks smoke --out {tmp_path}"
+    )
+    assert sweep_command(["a"], ["x", "y"], "out", 3, 7, 90) == (
+        "bioseq-gym sweep --agents a --tasks x y --seeds 3 --first-seed 7 --budget 90 --out out"
+    )
 
 
 @pytest.mark.parametrize(

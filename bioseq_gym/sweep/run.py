@@ -10,11 +10,13 @@ from contextlib import closing
 import numpy as np
 
 from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.statistics import interquartile_mean
 from bioseq_gym.sweep.cells import Cell, Outcome, make_cells
 from bioseq_gym.sweep.cluster import run_on_ray
 from bioseq_gym.sweep.local import run_local
+from bioseq_gym.sweep.plan import sweep_command, write_plan
 
-HEADER = ("agent", "task", "finished", "median simple regret")
+HEADER = ("agent", "task", "finished", "simple regret")
 
 
 def sweep(
@@ -53,16 +55,18 @@ def sweep(
         InvalidConfig: ``workers`` is not positive.
     """
     cells = make_cells(agents, tasks, out, seeds=seeds, first_seed=first_seed, budget=budget)
-    return run_cells(cells, workers, ray_address, watch)
+    command = sweep_command(agents, tasks, out, seeds, first_seed, budget)
+    return run_cells(cells, command, workers, ray_address, watch)
 
 
 def run_cells(
     cells: Sequence[Cell],
+    command: str,
     workers: int | None = None,
     ray_address: str | None = None,
     watch: Callable[[Cell | Outcome], None] = lambda event: None,
 ) -> list[Outcome]:
-    """Run ``cells``, as :func:`sweep` does."""
+    """Run ``cells``, as :func:`sweep` does; ``command`` is what a report says would go on with them."""
     if workers is not None and workers < 1:
         raise InvalidConfig(f"the number of workers is {workers}; give an integer of at least 1")
     engine: Generator[Cell | Outcome, None, None] = (
@@ -70,7 +74,9 @@ def run_cells(
     )
     outcomes = {}
     with closing(engine):  # at once, and whatever is raised here: its processes end with it
-        for event in engine:
+        for number, event in enumerate(engine):
+            if number == 0:  # what can't be run at all leaves no trace
+                write_plan(cells, command)
             if isinstance(event, Outcome):
                 outcomes[event.cell] = event
             watch(event)
@@ -83,13 +89,16 @@ def cores() -> int:
 
 
 def table(outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
-    """Rows of text under :data:`HEADER`, one for each agent and task; the median is over the finished runs."""
+    """Rows of text under :data:`HEADER`, one for each agent and task.
+
+    Simple regret is the interquartile mean over the finished runs, as in a report.
+    """
     groups: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.cell.label, outcome.cell.task].append(outcome.simple_regret)
     rows: list[tuple[str, ...]] = []
     for (agent, task), regrets in groups.items():
         finished = [regret for regret in regrets if regret is not None]
-        median = f"{np.median(finished):.3f}" if finished else "-"
-        rows.append((agent, task, f"{len(finished)} of {len(regrets)}", median))
+        mean = f"{interquartile_mean(np.array(finished)):.3f}" if finished else "-"
+        rows.append((agent, task, f"{len(finished)} of {len(regrets)}", mean))
     return rows
