@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeps import TROUBLE, WALK, agent_file, ledgers, sessions
+from sweeps import TROUBLE, WALK, agent_file, sessions
 
 from bioseq_gym import InvalidConfig
-from bioseq_gym.runs import read_run
+from bioseq_gym.leaderboard import verify
+from bioseq_gym.runs import LEDGER, read_run
 from bioseq_gym.sweep import Cell, make_cells, run_cell, sweep
 from bioseq_gym.sweep import cluster as ray_engine
 from bioseq_gym.sweep.show import spent
@@ -35,9 +36,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_every_cell_ends_once_though_a_node_dies(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_engine, "RETRIES", 1)
-    node = cluster.add_node(num_cpus=1)
+    node = cluster.add_node(num_cpus=1, wait=False)
     gate, out = tmp_path / "gate", tmp_path / "out"
     walk = agent_file(tmp_path / "walk.py", WALK, gate=gate, hold=100)
+    trouble = agent_file(tmp_path / "trouble.py", TROUBLE)
     cells = make_cells([walk], [TINY], out, seeds=3, budget=200)
 
     def kill_a_node() -> None:
@@ -48,17 +50,17 @@ def test_every_cell_ends_once_though_a_node_dies(cluster: Any, tmp_path: Path, m
 
     killer = threading.Thread(target=kill_a_node, daemon=True)
     killer.start()
-    outcomes = sweep([walk], [TINY], out, seeds=3, budget=200, ray_address=cluster.address)
+    outcomes = sweep([walk, trouble], [TINY], out, seeds=3, budget=200, ray_address=cluster.address)
     killer.join()
-    assert [(outcome.cell, outcome.cause) for outcome in outcomes] == [(cell, None) for cell in cells]
-    assert sorted(sessions(out).values()) == [1, 1, 2]
-    assert not list(out.glob(".sweep-*"))
-    for cell in make_cells([walk], [TINY], tmp_path / "whole", seeds=3, budget=200):
-        run_cell(cell)
-    assert ledgers(out) == ledgers(tmp_path / "whole")
+    assert [(outcome.cell, outcome.cause) for outcome in outcomes[:3]] == [(cell, None) for cell in cells]
+    assert sorted(sessions(out)[cell.directory.name] for cell in cells) == [1, 1, 2]
+    assert not list(out.glob(".sweep*"))
+    for cell, whole in zip(cells, make_cells([walk], [TINY], tmp_path / "whole", seeds=3, budget=200), strict=True):
+        run_cell(whole)
+        assert (cell.directory / LEDGER).read_bytes() == (whole.directory / LEDGER).read_bytes()
+        verify(read_run(cell.directory))
 
-    trouble = agent_file(tmp_path / "trouble.py", TROUBLE)
-    finished, raised, killed = sweep([trouble], [TINY], out, seeds=3, budget=9, ray_address=cluster.address)
+    finished, raised, killed = outcomes[3:]
     assert (finished.cause, raised.cause) == (None, "RuntimeError: out of luck")
     assert (killed.cause or "").startswith("Ray gave up: The worker died unexpectedly")
     assert read_run(killed.cell.directory).manifest["sessions"] == 2  # it was tried again
