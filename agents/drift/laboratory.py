@@ -16,9 +16,11 @@ Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-FEASIBLE = 0.75  # the share of feasible answers that the weight of unknown transitions is steered to,
-STEP = 0.1  # so fast for each answer,
-START, LEAST = 0.05, 1e-5  # from here, and no lower
+# The share of feasible answers that the weight of unknown transitions is steered to: with 0.75 a missing element beside
+# a known one waits for its transition to be tried; with 0.4 nothing gets better.
+FEASIBLE = 0.5
+STEP = 0.1  # how fast, for each answer
+START, LEAST = 0.05, 1e-5  # of that weight
 CAUTION = 1e-6  # their weight where a test should be feasible
 FILLERS = 8  # tokens of which the quiet one is drawn
 RARE = 1e-3  # weight of all others in a quiet sequence
@@ -52,16 +54,14 @@ class Laboratory:
             return np.empty(0)
         if self._env.done:
             raise Finished
-        x = np.array(sequences[: self._env.remaining])
-        self.asked.update(row.tobytes() for row in x)
-        values, feasible = self._env.evaluate(x)
-        self._transitions.update(x, feasible)
-        step = np.exp(STEP * len(x) * (feasible.mean() - FEASIBLE))
-        self._unknown = float(np.clip(self._unknown * step, LEAST, 1.0))
-        self._weigh()
-        if self._env.done:
-            raise Finished
-        return values
+        answers = []
+        while len(sequences):
+            x = np.array(sequences[: self._env.remaining])  # known ones are free, so that one part may not be all
+            sequences = sequences[len(x) :]
+            answers.append(self._evaluated(x))
+            if self._env.done:
+                raise Finished
+        return np.concatenate(answers)
 
     def refill(
         self, x: Tokens, free: Mask, tokens: Floats | None = None, change: Mask | None = None, safe: bool = False
@@ -92,6 +92,15 @@ class Laboratory:
         tokens = np.full((self.L, self.V), RARE)
         tokens[:, filler] = 1.0
         return self.refill(x, ~keep, tokens, safe=True)
+
+    def _evaluated(self, x: NDArray[np.uint8]) -> Floats:
+        self.asked.update(row.tobytes() for row in x)
+        values, feasible = self._env.evaluate(x)
+        self._transitions.update(x, feasible)
+        step = np.exp(STEP * len(x) * (feasible.mean() - FEASIBLE))
+        self._unknown = float(np.clip(self._unknown * step, LEAST, 1.0))
+        self._weigh()
+        return values
 
     def _weigh(self) -> None:
         known = self._transitions
