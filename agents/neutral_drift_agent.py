@@ -103,7 +103,11 @@ class Search:
             drawn = family.child(self._lab, self._config.keep)
             return None if drawn is None else (family, *drawn)
 
-        children = self._new(child, lambda drawn: drawn[1])
+        children = self._new(child, lambda drawn: drawn[1], may_fail=True)
+        if not children:  # what was learned leaves nothing to try
+            for family in families:
+                family.forget(self._config.prior)
+            return self._draw(families[0])
         values = self._lab.ask([x for _, x, _ in children])
         found = []
         for (family, x, changed), value in zip(children, values, strict=True):

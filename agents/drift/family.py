@@ -74,6 +74,10 @@ class Family:
         else:  # Bayes' rule: a child in which a critical position changed was certain to fail
             self.critical[changed] = np.minimum(CRITICAL, p / max(1e-9, 1.0 - np.prod(1.0 - p)))
 
+    def forget(self, prior: float) -> None:
+        """Take every position for critical with the probability ``prior`` again."""
+        self.critical = np.full(len(self.critical), prior)
+
     def heir(self, x: Tokens, changed: Mask, value: float) -> Family:
         """The family of a child that is better, by one or two of the positions that changed."""
         critical = self.critical.copy()

@@ -50,18 +50,15 @@ class Laboratory:
 
     def ask(self, sequences: Sequence[Tokens]) -> Floats:
         """Values (B,) of ``sequences``, -inf where infeasible. Raises Finished when it is over, also in the middle."""
-        if not len(sequences):
-            return np.empty(0)
-        if self._env.done:
-            raise Finished
-        answers = []
-        while len(sequences):
-            x = np.array(sequences[: self._env.remaining])  # known ones are free, so that one part may not be all
-            sequences = sequences[len(x) :]
-            answers.append(self._evaluated(x))
+        answers = np.empty(0)
+        while len(answers) < len(sequences):  # repeats are free: what is cut off may still fit afterwards
             if self._env.done:
                 raise Finished
-        return np.concatenate(answers)
+            x = np.array(sequences[len(answers) : len(answers) + self._env.remaining])
+            answers = np.append(answers, self._evaluated(x))
+        if self._env.done:
+            raise Finished
+        return answers
 
     def refill(
         self, x: Tokens, free: Mask, tokens: Floats | None = None, change: Mask | None = None, safe: bool = False
