@@ -70,7 +70,6 @@ class Search:
 
     def __init__(self, lab: Laboratory, config: Config) -> None:
         self._lab, self._config = lab, config
-        self._in_steps = False  # whether an element was ever found that the value does not show
 
     def run(self, start: Family) -> None:
         """Improve on ``start`` until Finished is raised."""
@@ -149,7 +148,7 @@ class Search:
         """
         plain = [n for n, motif in enumerate(motifs) if not motif.spare]
         coarse = all(motif.share in (0.0, 0.5) for motif in motifs)
-        worth_it = self._in_steps or coarse or record.made > self._config.designs // 2
+        worth_it = coarse or record.made > self._config.designs // 2
         if not plain or not worth_it or record.hunts >= self._config.hunts:
             return []
         least = min(motifs[n].share for n in plain)

@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 4, "batch_size": 32, "epochs": 1, "width": 16},
     "maskable-ppo": {"episodes": 1, "minibatches": 1, "epochs": 1, "width": 16},
     "dqn": {"learning_starts": 50, "exploration_final": 0.3, "gradient_steps": 1, "batch_size": 16, "width": 16},
+    "lambo-2": {"warmup": 250, "round_size": 60, "hidden_size": 8, "first_steps": 4, "steps": 2, "seeds": 10},
     "llome": {"warmup": 250, "round_size": 60, "hidden_size": 16, "layers": 1, "steps": 4, "seeds": 8, "samples": 6},
 }
 

@@ -87,7 +87,7 @@ def promoted(lab: Laboratory, found: Design, value: float) -> Family:
     if found.missing is None and 0 < len(new) <= NEW:
         first = shares(lab, x, ~needed, value, [[int(motif.positions[0])] for motif in found.motifs])
         before = [1.0 if motif.spare else motif.share for motif in found.motifs]
-        gained = [n for n, (a, b) in enumerate(zip(first, before, strict=True)) if not abs(a - b) < EQUAL]
+        gained = [n for n, (a, b) in enumerate(zip(first, before, strict=True)) if abs(a - b) > EQUAL]
         if len(gained) == 1:
             motifs = list(found.motifs)
             positions = np.sort([*motifs[gained[0]].positions, *new])
