@@ -38,6 +38,7 @@ RULES: list[tuple[str, set[str], set[str]]] = [
             "bioseq_gym.VectorEvaluationBudget",
             "bioseq_gym.agent",
             "bioseq_gym.agents",
+            "bioseq_gym.compiled",
             "bioseq_gym.errors",
         },
     ),
