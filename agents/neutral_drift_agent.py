@@ -5,8 +5,8 @@ some transitions are forbidden. A child of a genetic algorithm tests one new tok
 positions on which the value hangs, and draws all others anew, tests them all at once.
 
 1. While the value is 0, draw whole sequences.
-2. *Drift.* A family of neutral relatives learns which positions are critical: its children free as many positions as
-   half of them can stand. Free positions are drawn by the transitions learned so far, see ``drift/refill.py``.
+2. *Drift.* A family of neutral relatives learns which positions are critical: a child frees as many positions as leave
+   it an even chance of keeping the value. They are drawn by the transitions learned so far, see ``drift/refill.py``.
 3. *Survey.* When drifting brings nothing more, find the positions that are needed when all others are quiet, and which
    of them make up a motif, see ``drift/motifs.py``.
 4. *Pack.* Put the known motifs in random new places, with random tokens between, so that none blocks another's missing
@@ -14,8 +14,7 @@ positions on which the value hangs, and draws all others anew, tests them all at
 5. *Hunt.* Where several elements are one step, leave one out: when the value stays, a token made up for it, which is
    an element that the value alone does not show.
 
-The first two steps are neutral evolution (Kimura) as a search; a survey is group testing. With few motifs in a long
-sequence most evaluations go into the first two, with many in a short one into the last two.
+Drifting is neutral evolution (Kimura) as a search, and a survey is group testing (Dorfman).
 """
 
 from __future__ import annotations
