@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
-WORKERS ?= 0
+WORKERS ?= 2
 TASK ?= llome/ehr-V32-L32-c4-k4-q4
 BUDGET ?= 10000
 SEED ?= 0
@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # First with every index checked, compiled into a cache of its own; Numba takes code from any cache, checked or not.
 test: setup
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/boundscheck \
-		$(BIN)/python -m pytest -q tests $(UNCHECKED:%=--ignore=tests/test_%.py)
+		$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests $(UNCHECKED:%=--ignore=tests/test_%.py)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 
 lint: setup style types
