@@ -141,9 +141,9 @@ class Search:
         return found or self._doubted(family, certainly=not designs)
 
     def _worth_hunting(self, record: Record, motifs: list[Motif]) -> list[int]:
-        """The motifs that may hold a hidden element: of those without one, those that lose most without an element.
+        """The motifs worth an attempt: of those without a hidden element, the ones that lose most without a known one.
 
-        Steps of one element are ruled out neither by shares of nothing and a half nor where nothing else helped.
+        None while the shares show that each element counts, which a half or nothing does not; later on all the same.
         """
         plain = [n for n, motif in enumerate(motifs) if not motif.spare]
         coarse = all(motif.share in (0.0, 0.5) for motif in motifs)

@@ -96,10 +96,10 @@ def survey(lab: Laboratory, x: Tokens, needed: Mask, value: float) -> list[Motif
         value: of ``x``.
     """
     positions = [int(i) for i in np.flatnonzero(needed)]
-    alone = shares(lab, x, ~needed, value, [[i] for i in positions])
+    context = _Context(lab, x, ~needed, value)
+    alone = context.shares([[]] * len(positions), [[i] for i in positions])
     left = {i: share for i, share in zip(positions, alone, strict=True) if not share >= 1.0}
     vital = [i for i, share in left.items() if not share > 0.0]
-    context = _Context(lab, x, ~needed, value)
     motifs = [context.completed(motif, left) for motif in context.by_pairs({i: left[i] for i in left if left[i] > 0.0})]
     return motifs + context.by_copies(vital)
 
