@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.agent import Agent, setting
+from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.feasibility import LearnedTransitions
-from bioseq_gym.agents.threads import threads
 
 Tokens = NDArray[np.uint8]
 Values = NDArray[np.float64]

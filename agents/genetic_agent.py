@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,12 +157,28 @@ class HoloConfig:
 
 
 def run_holo(env: EvaluationBudget, seed: int, config: HoloConfig) -> None:
-    """Evolve a population that starts as copies of the initial solution, until the next generation does not fit."""
-    rng = np.random.default_rng(seed)
+    """Evolve until the next generation does not fit."""
+    evolve_holo(env, None, np.random.default_rng(seed), config)
+
+
+def evolve_holo(env: EvaluationBudget, generations: int | None, rng: np.random.Generator, config: HoloConfig) -> None:
+    """Evolve a population that starts as copies of the initial solution.
+
+    Args:
+        env: what answers; the ledger keeps all that it answered.
+        generations: how many are evaluated; None: as many as fit. Fewer if the optimum is found.
+        rng: of all draws.
+        config: the settings.
+
+    Raises:
+        BudgetExhausted: the next generation does not fit.
+    """
     n = config.population
     worst = n - 1 - int((n - 1) * config.survival)  # the last survivor's place, from the smallest value up
     population = np.repeat(env.initial_solution[None].astype(np.uint8), n, axis=0)
-    while not env.done:
+    for _ in count() if generations is None else range(generations):
+        if env.done:
+            break
         values = env.evaluate(population)[0]
         survivors = np.flatnonzero(values >= np.partition(values, worst)[worst])
         parents = survivors[rng.integers(len(survivors), size=(2, n))]
@@ -169,9 +186,9 @@ def run_holo(env: EvaluationBudget, seed: int, config: HoloConfig) -> None:
         first, second = population.take(parents, axis=0)
         population = first ^ (first ^ second) * coin_flips(config.recombination, first.shape, rng)  # 1: of the second
         # a coin flip at every position, of which few are heads: first how many are, then which
-        count = rng.binomial(population.size, config.mutation)
-        mutate = rng.choice(population.size, count, replace=False, shuffle=False)
-        population.ravel()[mutate] = rng.integers(env.vocabulary_size, size=count)
+        heads = rng.binomial(population.size, config.mutation)
+        mutate = rng.choice(population.size, heads, replace=False, shuffle=False)
+        population.ravel()[mutate] = rng.integers(env.vocabulary_size, size=heads)
 
 
 def coin_flips(probability: float, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.uint8]:

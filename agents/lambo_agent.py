@@ -43,10 +43,10 @@ from torch.nn import functional
 
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.agent import Agent, setting
+from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.agents.genetic_agent import best_first, evolve
-from bioseq_gym.agents.threads import threads
 from bioseq_gym.errors import InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.lambo")

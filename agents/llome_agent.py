@@ -1,208 +1,314 @@
-"""LLOME: a language model as the optimizer (Chen et al., arXiv 2410.22296), with a small model trained from scratch.
+"""LLOME: a language model as the optimizer (Chen et al., arXiv 2410.22296, "Generalists vs. Specialists").
 
 The outer loop spends evaluations; the inner loop does not:
 
 1. Round 0 collects data with a genetic algorithm.
-2. Turn all that was evaluated into pairs (x, y) of near neighbours, y better or, unlike the paper, as good, and train
-   pi(y|x) on them: by supervised fine-tuning in the first round, by MargE in the later ones, with the model at the
-   round's start as the reference.
+2. Turn what was evaluated into pairs (x, y) of near neighbours, y better, and train pi(y|x) on them: by supervised
+   fine-tuning in the first round, by SFT, DPO or MargE in the later ones, with the model at the round's start as the
+   reference.
 3. From the best sequences, let the model edit, again and again, following its most likely new edit of each, without
    asking for values.
-4. Evaluate the candidates that the model finds likely, and go back to 2.
+4. Evaluate candidates that the model finds likely, and go back to 2.
+
+``scratch``, the default, trains a small GPT-NeoX with one token for each state. ``paper`` is the published setting: a
+pretrained model that reads and writes lists of numbers; it wants a GPU. A run keeps its state after each round, and a
+line of diagnostics, in the folder ``agent`` of its directory.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.agent import Agent, setting
+from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
-from bioseq_gym.agents.genetic_agent import best_first, evolve
-from bioseq_gym.agents.llome.objectives import marge_loss, sft_loss
-from bioseq_gym.agents.llome.pairs import Pairs, near_pairs
+from bioseq_gym.agents.genetic_agent import HoloConfig, best_first, evolve, evolve_holo
+from bioseq_gym.agents.llome import checkpoint
+from bioseq_gym.agents.llome.diagnostics import RoundLog, calibration, collapse
+from bioseq_gym.agents.llome.pairs import Pairs, near_pairs, rejected
 from bioseq_gym.agents.llome.policy import Policy
-from bioseq_gym.agents.threads import threads
+from bioseq_gym.agents.llome.proposals import Pool, propose, temperatures
+from bioseq_gym.agents.llome.training import PairData, Recipe, train
 from bioseq_gym.errors import InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.llome")
 
 Tokens = NDArray[np.uint8]
-GENETIC = GeneticConfig()
+Floats = NDArray[np.float64]
+ROUND_0 = ("genetic-holo", "genetic")
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of LLOME."""
 
-    warmup: int = setting(2000, "evaluations of the genetic algorithm in round 0", low=1)
-    round_size: int = setting(200, "evaluations per later round", low=1)
-    hidden_size: int = setting(64, "width of the GPT-NeoX", low=16)
-    layers: int = setting(2, "transformer blocks", low=1)
+    # the model
+    model: str = setting("", "name or path of a causal language model of transformers; empty: one from scratch")
+    size: str = setting("0.1M", "parameters of the one from scratch: 0.1M, 0.6M or 5M")
+    lora_rank: int = setting(0, "train adapters of that rank of a pretrained model; 0: all weights", low=0)
+    device: str = setting("cpu", "cpu, cuda or auto")
+    threads: int = setting(1, "threads of torch; more pay off for wider models only", low=1)
+    # round 0
+    round_0: str = setting("genetic-holo", "genetic algorithm of round 0: genetic-holo or genetic")
+    generations: int = setting(10, "of genetic-holo in round 0, of a thousand each, copies included", low=1)
+    warmup: int = setting(2000, "evaluations of genetic in round 0", low=1)
+    # pairs
     targets: int = setting(500, "best sequences that are a y in training pairs", low=1)
     neighbours: int = setting(30, "pairs per y at most", low=1)
-    radius: float = setting(0.25, "largest Hamming distance in a pair, as a share of L", low=0.0, high=1.0)
+    distance: str = setting("hamming", "of x and y in a pair: hamming, edit or any")
+    radius: float = setting(0.25, "largest distance in a pair, as a share of L", low=0.0, high=1.0)
     infeasible_share: float = setting(0.1, "largest share of pairs with an infeasible x", low=0.0, high=0.9)
-    neutral: bool = setting(True, "also train on pairs of equal value")
-    first_steps: int = setting(200, "optimizer steps of the first training", low=1)
-    steps: int = setting(30, "optimizer steps of each later one", low=1)
-    batch_size: int = setting(64, "pairs per step, over which MargE's weights are normalised", low=1)
-    learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
+    neutral: bool = setting(False, "also train on pairs of equal value")
+    old_data: float = setting(1.0, "share of old data in what pairs are made of; 1: all that there is", low=0, high=1)
+    # training
+    objective: str = setting("marge", "of all rounds but the first, which is supervised: sft, dpo or marge")
     alpha: float = setting(1.0, "weight of MargE's reverse KL", low=0.0)
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
+    weights: str = setting("batch", "where MargE's weights are normalised: batch, or official for each micro-batch")
+    clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
+    dpo_beta: float = setting(0.1, "of DPO", low=0.0)
+    first_epochs: int = setting(10, "passes over the pairs in the first round, when the model knows nothing", low=1)
+    epochs: int = setting(3, "passes over the pairs in each later round", low=1)
+    most_steps: int = setting(0, "optimizer steps in a round at most; 0: what the epochs have", low=0)
+    batch_size: int = setting(64, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
+    micro_batch: int = setting(64, "pairs that a process computes at a time", low=1)
+    processes: int = setting(1, "processes that train, started by accelerate launch", low=1)
+    learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
+    schedule: str = setting("constant", "of the learning rate, by transformers' name")
+    save_steps: int = setting(0, "steps between checkpoints within a training; 0: none", low=0)
+    # the inner loop
     seeds: int = setting(100, "best sequences that the inner loop edits", low=1)
-    iterations: int = setting(2, "edits in a row without asking for values", low=1)
-    samples: int = setting(6, "edits sampled per seed and iteration, the first one greedy", low=1)
-    distance: float = setting(
-        0.3, "mean Hamming distance of edits, as a share of L, that the temperature is steered to", low=0.0, high=1.0
+    iterations: int = setting(3, "edits in a row without asking for values", low=1)
+    temperatures: int = setting(
+        3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1
     )
-    explore: float = setting(1.0, "mean number of tokens per edit that are drawn uniformly", low=0.0)
-    quantile: float = setting(0.5, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
-    threads: int = setting(1, "threads of torch; more pay off for wider models only", low=1)
+    samples: int = setting(4, "edits that a trajectory samples in an iteration", low=1)
+    masked: bool = setting(True, "never write a transition that answers have proven forbidden; scratch models only")
+    # selection
+    round_size: int = setting(1000, "evaluations per round", low=1)
+    quantile: float = setting(0.4, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     """The bilevel loop."""
-    with threads(config.threads):
-        optimize(env, seed, config)
+    with threads(config.threads), _folder(env) as folder:
+        Search(env, seed, config, folder).run()
 
 
-def optimize(env: EvaluationBudget, seed: int, config: Config) -> None:
-    """Round 0, then train, propose and evaluate until the budget is spent."""
-    rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
-    V, L = env.vocabulary_size, env.length
-    policy = Policy(V, L, hidden_size=config.hidden_size, layers=config.layers, seed=seed)
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=config.learning_rate)
-    transitions = LearnedTransitions(V)
+class Search:
+    """A run: round 0, then pairs, training, proposals and evaluation until the budget is spent."""
 
-    sequences, values = env.initial_solution[None].astype(np.uint8), np.array([env.initial_value])
-    transitions.update(sequences, values > -np.inf)
-    sequences, values = evolve(env, config.warmup, sequences, values, transitions, rng, GENETIC)
-    temperature = 1.0
-    marge = False  # the first training is supervised
-    while not env.done:
-        asked = len(sequences)
+    def __init__(self, env: EvaluationBudget, seed: int, config: Config, folder: Path) -> None:
+        self._env, self._seed, self._config, self._folder = env, seed, config, folder
+        self._policy = Policy.make(
+            *(env.vocabulary_size, env.length),
+            model=config.model,
+            size=config.size,
+            lora_rank=config.lora_rank,
+            device=config.device,
+            seed=seed,
+        )
+        self._kept = folder / "state.safetensors"
+        if self._kept.exists():
+            self._state = checkpoint.load(self._kept, self._policy, env)
+        else:
+            self._state = checkpoint.State.new(seed)
+        self._log = RoundLog(folder / "rounds.jsonl", max(0, len(self._state.ends) - 1))
+
+    def run(self) -> None:
+        """Go on from the last finished round, the first time from the start."""
+        if not self._state.ends:
+            self._collect()
+            self._finish_round(None)
+        while not self._env.done:
+            self._round()
+
+    def _collect(self) -> None:
+        """Round 0."""
+        config, rng = self._config, self._state.rng
+        if config.round_0 not in ROUND_0:
+            raise InvalidConfig(f"--round-0 of llome is {config.round_0!r}; give one of {', '.join(ROUND_0)}")
+        if config.round_0 == "genetic-holo":
+            evolve_holo(self._env, config.generations, rng, HoloConfig())
+        else:
+            self._breed(config.warmup)
+
+    def _round(self) -> None:
+        config, state, env = self._config, self._state, self._env
+        started = time.perf_counter()
+        sequences, values = history(env)
+        transitions = LearnedTransitions(env.vocabulary_size)
+        transitions.update(sequences, values > -np.inf)
+        trained = self._train(*self._material(sequences, values))
+        between = time.perf_counter()
+        pool = self._propose(sequences, values, transitions) if trained else None
+        if pool is None or not len(pool.sequences):
+            logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
+            self._breed(config.round_size)
+            self._finish_round(None)
+            return
+        written = time.perf_counter()
+        chosen = select(pool, min(config.round_size, env.remaining), config.quantile, state.rng)
+        answers, feasible = env.evaluate(pool.sequences[chosen])
+        gained = max(0.0, float(answers.max()) - float(values.max()))
+        logger.info(
+            "round %d: %d pairs, loss %.3f, %d candidates, %d evaluated, %.0f %% feasible, best %.3f, so far %.3f%s",
+            *(len(state.ends), trained["pairs"], trained["loss"], len(pool.sequences), len(chosen)),
+            *(100 * feasible.mean(), answers.max(), max(values.max(), answers.max())),
+            "" if gained else ", no gain",
+        )
+        self._log.add(
+            round=len(state.ends),
+            evaluations=env.ledger.position,
+            **trained,
+            **calibration(pool.likelihoods[chosen], answers),
+            **collapse(pool),
+            gained=gained,
+            training_s=between - started,
+            writing_s=written - between,
+            round_s=time.perf_counter() - started,
+        )
+        self._finish_round(pool.distance)
+
+    def _material(self, sequences: Tokens, values: Floats) -> tuple[Tokens, Floats]:
+        """What pairs are made of: all of the last round, and old data by their share, drawn at random."""
+        share = self._config.old_data
+        first = 1 + (self._state.ends[-2] if len(self._state.ends) > 1 else -1)
+        if share == 1.0 or first == 0:
+            return sequences, values
+        count = min(first, round(share / (1.0 - share) * (len(values) - first)))
+        old = np.sort(self._state.rng.choice(first, count, replace=False))
+        rows = np.concatenate([old, np.arange(first, len(values))])
+        return sequences[rows], values[rows]
+
+    def _train(self, sequences: Tokens, values: Floats) -> dict[str, Any]:
+        """Train on pairs of what is given; empty if there are none."""
+        config, rng, number = self._config, self._state.rng, len(self._state.ends)
+        near: dict[str, Any] = {
+            "neighbours": config.neighbours,
+            "distance": config.distance,
+            "radius": config.radius,
+            "rng": rng,
+        }
         pairs = near_pairs(
             sequences,
             values,
             targets=config.targets,
-            neighbours=config.neighbours,
-            radius=config.radius,
             infeasible_share=config.infeasible_share,
             neutral=config.neutral,
-            rng=rng,
+            **near,
         )
-        pool = sequences[:0]
-        if len(pairs.x):
-            loss = train(policy, optimizer, pairs, marge, config, rng)
-            marge = True
-            pool, temperature = propose(policy, sequences, values, transitions, temperature, config, generator)
-            logger.info(
-                "%d pairs, loss %.3f, temperature %.2f, %d candidates", len(pairs.x), loss, temperature, len(pool)
-            )
-        if len(pool):
-            candidates = select(pool, min(config.round_size, env.remaining), config.quantile, rng)
-            answers, feasible = env.evaluate(candidates)
-            transitions.update(candidates, feasible)
-            sequences, values = np.concatenate([sequences, candidates]), np.concatenate([values, answers])
-        else:
-            logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
-            sequences, values = evolve(env, config.round_size, sequences, values, transitions, rng, GENETIC)
-        feasible = values[asked:] > -np.inf
-        logger.info(
-            "%d evaluated, %.0f %% feasible, best %.3f, so far %.3f",
-            *(len(feasible), 100 * feasible.mean(), values[asked:].max(), values.max()),
+        if not len(pairs.x):
+            return {}
+        most = config.most_steps * config.batch_size or len(pairs.x)  # the rest is not trained on
+        pairs = Pairs(pairs.x[:most], pairs.y[:most], pairs.rewards[:most])
+        objective = "sft" if number == 1 else config.objective
+        worse = sequences[rejected(sequences, values, pairs, **near)] if objective == "dpo" else None
+        recipe = self._recipe(objective)
+        directory = self._folder / f"training-{number}"
+        data = PairData.of(self._policy, sequences[pairs.x], sequences[pairs.y], pairs.rewards, worse)
+        found = train(self._policy, data, recipe, directory)
+        shutil.rmtree(directory, ignore_errors=True)
+        return {"objective": objective, "pairs": len(pairs.x), **found}
+
+    def _recipe(self, objective: str) -> Recipe:
+        shared = Recipe.__dataclass_fields__.keys() & self._config.__dataclass_fields__.keys()
+        settings = {name: getattr(self._config, name) for name in shared - {"objective", "epochs"}}
+        first = len(self._state.ends) == 1
+        settings["most_steps"] = 0 if first else self._config.most_steps
+        epochs = self._config.first_epochs if first else self._config.epochs
+        return Recipe(objective, epochs=epochs, seed=int(self._state.rng.integers(2**31)), **settings)
+
+    def _propose(self, sequences: Tokens, values: Floats, transitions: LearnedTransitions) -> Pool:
+        config = self._config
+        return propose(
+            self._policy,
+            sequences[best_first(values)[: config.seeds]],
+            {row.tobytes() for row in sequences},
+            heat=temperatures(config.temperatures, self._state.distance),
+            iterations=config.iterations,
+            samples=config.samples,
+            forbidden=transitions.forbidden if config.masked and not config.model else None,
+            rng=self._state.generator,
         )
 
+    def _breed(self, evaluations: int) -> None:
+        """Spend so many evaluations on our genetic algorithm."""
+        sequences, values = history(self._env)
+        transitions = LearnedTransitions(self._env.vocabulary_size)
+        transitions.update(sequences, values > -np.inf)
+        evolve(self._env, evaluations, sequences, values, transitions, self._state.rng, GeneticConfig())
 
-def train(
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    pairs: Pairs,
-    marge: bool,
-    config: Config,
-    rng: np.random.Generator,
-) -> float:
-    """Train on ``pairs``, by MargE against the policy as it is now or by SFT; return the mean loss of the last half."""
-    steps = config.steps if marge else config.first_steps
-    drawn = rng.integers(len(pairs.x), size=steps * config.batch_size)
-    x, y, rewards = policy.tensor(pairs.x[drawn]), policy.tensor(pairs.y[drawn]), policy.tensor(pairs.rewards[drawn])
-    lengths = torch.full_like(rewards, policy.L)
-    batches = [slice(i, i + config.batch_size) for i in range(0, len(drawn), config.batch_size)]
-    with torch.no_grad():  # the policy at the round's start, asked once
-        references = [policy.log_likelihood(x[b], y[b]) for b in batches] if marge else []
-    losses = []
-    for i, b in enumerate(batches):
-        logps = policy.log_likelihood(x[b], y[b])
-        if marge:
-            loss = marge_loss(logps, references[i], rewards[b], lengths[b], config.alpha, config.beta).loss
-        else:
-            loss = sft_loss(logps, lengths[b])
-        if not torch.isfinite(loss):
-            raise InvalidConfig(f"llome's training diverged: its loss is {loss.item()}; give a smaller --learning-rate")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return float(np.mean(losses[len(losses) // 2 :]))
+    def _finish_round(self, distance: float | None) -> None:
+        self._state.ends.append(self._env.ledger.position)
+        self._state.distance = distance
+        checkpoint.save(self._kept, self._state, self._policy, self._env)
 
 
-def propose(
-    policy: Policy,
-    sequences: Tokens,
-    values: NDArray[np.float64],
-    transitions: LearnedTransitions,
-    temperature: float,
-    config: Config,
-    generator: torch.Generator,
-) -> tuple[Tokens, float]:
-    """The inner loop: edit the best sequences again and again, without asking for values.
-
-    The temperature rises while the edits change less than ``config.distance`` and falls while they change more, so that
-    the model neither collapses to copies nor forgets what it edits.
-
-    Returns:
-        New sequences (n, L), the most likely first, and the temperature for the next round.
-    """
-    known = {row.tobytes() for row in sequences}
-    forbidden = torch.from_numpy(transitions.forbidden).to(policy.device)
-    explore = min(1.0, config.explore / policy.L)
-    current = sequences[best_first(values)[: config.seeds]]
-    likelihood_of: dict[bytes, float] = {}
-    for _ in range(config.iterations):
-        y, logps = policy.sample(policy.tensor(current), config.samples, temperature, explore, forbidden, generator)
-        edits = y.cpu().numpy().astype(np.uint8)
-        changed = float((edits != current[:, None]).mean())
-        temperature = float(np.clip(temperature * (1.2 if changed < config.distance else 1 / 1.2), 0.2, 5.0))
-        following = current.copy()
-        for s, tokens in enumerate(edits):
-            order = torch.argsort(logps[s], descending=True, stable=True).tolist()
-            new = [i for i in order if tokens[i].tobytes() not in known]
-            if new:  # copies and known sequences are no step forward
-                following[s] = tokens[new[0]]
-            for i in new:
-                likelihood_of.setdefault(tokens[i].tobytes(), float(logps[s, i]))
-        current = following
-    ranked = sorted(likelihood_of, key=lambda key: (-likelihood_of[key], key))
-    pool = np.frombuffer(b"".join(ranked), np.uint8).reshape(-1, policy.L)
-    return pool[transitions.admits(pool)], temperature
+def history(env: EvaluationBudget) -> tuple[Tokens, Floats]:
+    """What is known: the initial solution, and all that was asked, in that order; (n, L) and values (n,)."""
+    ledger, start = env.ledger, env.initial_solution.astype(np.uint8)
+    asked = slice(ledger.position)  # a resumed run does not look ahead
+    return np.concatenate([start[None], ledger.sequences[asked]]), np.append(env.initial_value, ledger.values[asked])
 
 
-def select(pool: Tokens, size: int, quantile: float, rng: np.random.Generator) -> Tokens:
-    """Up to ``size`` sequences, at random from the most likely ``quantile`` of ``pool``, (n, L), best first."""
-    likely = pool[: max(size, int(quantile * len(pool)))]
-    return likely[rng.permutation(len(likely))[:size]]
+def select(pool: Pool, size: int, quantile: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Up to ``size`` places in the pool, at random from its most likely ``quantile``; from more if that is too few."""
+    likely = max(size, int(quantile * len(pool.sequences)))
+    return rng.permutation(min(likely, len(pool.sequences)))[:size]
 
 
-AGENT = Agent("llome", run, Config())
+@contextmanager
+def _folder(env: EvaluationBudget) -> Iterator[Path]:
+    """Where the agent keeps its files; with a ledger in memory, for the time of the run."""
+    if env.directory is not None:
+        yield env.directory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+SCRATCH = Config()
+PAPER = replace(
+    SCRATCH,
+    model="EleutherAI/pythia-2.8b",
+    device="auto",
+    targets=10_000,
+    old_data=0.0,
+    first_epochs=1,
+    epochs=1,
+    learning_rate=1e-6,
+    schedule="linear",
+    micro_batch=2,
+    save_steps=100,
+    seeds=200,
+    iterations=10,
+    temperatures=6,
+    samples=10,
+    masked=False,
+    round_size=2000,
+)
+PRESETS = {
+    "paper": PAPER,
+    "scratch": SCRATCH,
+    "scratch-sft": replace(SCRATCH, objective="sft"),
+    "scratch-dpo": replace(SCRATCH, objective="dpo"),
+    "scratch-official": replace(SCRATCH, weights="official", micro_batch=1),
+}
+AGENT = Agent("llome", run, SCRATCH, PRESETS)
 
 if __name__ == "__main__":
     AGENT.main()

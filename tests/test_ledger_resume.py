@@ -14,6 +14,7 @@ from ledgers import FUNCTION, HEADER, RECORD, ROWS, budgeted, expected_repair, w
 from bioseq_gym import (
     BudgetExhausted,
     EvaluationBudget,
+    InvalidLedger,
     Ledger,
 )
 
@@ -117,3 +118,57 @@ def test_best_value_does_not_run_ahead_of_a_replay(tmp_path: Path) -> None:
     assert not env.done
     env.evaluate(optimum)
     assert (env.ledger.best_value, env.done) == (1.0, True)
+
+
+def kept(path: Path) -> tuple[int, int, int]:
+    """Position, rows and calls after the first part of what is asked, with repeats between."""
+    env = budgeted(path)
+    for rows in (ROWS[:5], ROWS[:5], ROWS[5:9]):
+        env.evaluate(rows)
+    state = env.ledger.position, env.ledger.asked, env.ledger.calls
+    env.evaluate(ROWS[3:20])
+    env.close()
+    return state
+
+
+def test_an_agent_with_a_state_of_its_own_skips_what_it_asked(tmp_path: Path) -> None:
+    position, asked, calls = kept(tmp_path / "ledger")
+    whole = (tmp_path / "ledger").read_bytes()
+    (tmp_path / "ledger").write_bytes(whole[: HEADER + (position + 3) * RECORD])
+    env = budgeted(tmp_path / "ledger")
+    env.ledger.skip_to(position, asked, calls)
+    assert (env.ledger.position, env.ledger.asked, env.ledger.calls) == (position, asked, calls)
+    assert env.remaining == 100 - position
+    assert env.ledger.best_value == env.ledger.values[:position].max()
+    env.evaluate(ROWS[3:20])
+    env.close()
+    assert (tmp_path / "ledger").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "off", [(1, 0, 0), (-1, 0, 0), (0, -10, 0), (0, 20, 0), (0, 0, -2), (0, 0, 1), (99, 0, 0), (-99, 0, 0)]
+)
+def test_a_state_that_does_not_go_with_the_ledger_is_refused(tmp_path: Path, off: tuple[int, int, int]) -> None:
+    state = kept(tmp_path / "ledger")
+    env = budgeted(tmp_path / "ledger")
+    with pytest.raises(InvalidLedger, match="not the one that a kept state of"):
+        env.ledger.skip_to(*(value + change for value, change in zip(state, off, strict=True)))
+    assert (env.ledger.position, env.ledger.asked, env.ledger.calls) == (0, 0, 0)
+    env.close()
+
+
+def test_what_was_asked_in_this_process_is_not_skipped(tmp_path: Path) -> None:
+    state = kept(tmp_path / "ledger")
+    env = budgeted(tmp_path / "ledger")
+    env.evaluate(ROWS[:5])
+    with pytest.raises(InvalidLedger, match="not the one that a kept state of"):
+        env.ledger.skip_to(*state)
+    env.close()
+
+
+def test_an_agents_directory_is_beside_the_ledger(tmp_path: Path) -> None:
+    with_file, in_memory = budgeted(tmp_path / "ledger"), budgeted()
+    assert with_file.directory == tmp_path / "agent"
+    assert not (tmp_path / "agent").exists()
+    assert in_memory.directory is None
+    with_file.close()

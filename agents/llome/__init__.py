@@ -1,5 +1,5 @@
-"""The parts of LLOME: objectives, policy, training pairs. The agent itself is ``agents/llome_agent.py``."""
+"""The parts of LLOME: objectives, policy, pairs, training, proposals. The agent itself is ``agents/llome_agent.py``."""
 
-from bioseq_gym.agents.llome.objectives import MargeLoss, marge_loss, sft_loss
+from bioseq_gym.agents.llome.objectives import MargeLoss, dpo_loss, marge_loss, sft_loss
 
-__all__ = ["MargeLoss", "marge_loss", "sft_loss"]
+__all__ = ["MargeLoss", "dpo_loss", "marge_loss", "sft_loss"]

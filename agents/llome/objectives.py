@@ -27,6 +27,24 @@ def sft_loss(policy_logps: Tensor, lengths: Tensor) -> Tensor:
     return -(policy_logps / lengths).mean()
 
 
+def dpo_loss(
+    policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+) -> Tensor:
+    """Direct preference optimization: a scalar (Rafailov et al., arXiv 2305.18290, equation 7).
+
+    ``-mean log sigmoid(beta * ((chosen - reference chosen) - (rejected - reference rejected)))``
+
+    Args:
+        policy_chosen: (B,) log pi(y|x) of the better y, summed over its tokens.
+        policy_rejected: (B,) of the worse one.
+        reference_chosen: (B,) the same under the reference policy.
+        reference_rejected: (B,) the same under the reference policy.
+        beta: how much the policy is held to the reference.
+    """
+    margin = (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+    return -torch.nn.functional.logsigmoid(beta * margin).mean()
+
+
 def marge_loss(
     policy_logps: Tensor,
     reference_logps: Tensor,
@@ -34,6 +52,7 @@ def marge_loss(
     lengths: Tensor,
     alpha: float = 1.0,
     beta: float = 10.0,
+    clip: float = 0.0,
 ) -> MargeLoss:
     """Margin-aligned expectation over the effective batch of (x, y) pairs.
 
@@ -46,6 +65,9 @@ def marge_loss(
     would be a rescaled SFT. They come from a softmax over log-ratios, so that no ratio of full-sequence likelihoods is
     ever exponentiated by itself.
 
+    With B = 1 the one weight is 1 and constant: the loss is ``(beta - alpha)`` times SFT's, up to a constant. That is
+    what the authors' code computes, which normalises within micro-batches of one; see ``weights`` of the agent.
+
     Args:
         policy_logps: (B,) log pi(y|x), summed over the tokens of y; carries the gradient.
         reference_logps: (B,) the same under the reference policy, the model at the round's start.
@@ -53,12 +75,14 @@ def marge_loss(
         lengths: (B,) number of tokens of each y.
         alpha: weight of the reverse KL.
         beta: weight of the forward KL.
+        clip: log-ratios are clipped to -clip .. clip before the softmax (there they pass no gradient); 0: not at all.
 
     Returns:
         The scalar loss, its two parts before alpha and beta, and the effective sample size 1 / sum(w^2), in 1 .. B.
     """
     per_token = policy_logps / lengths
-    weights = torch.softmax(policy_logps - reference_logps, dim=0)
+    ratios = policy_logps - reference_logps
+    weights = torch.softmax(ratios.clamp(-clip, clip) if clip > 0.0 else ratios, dim=0)
     reverse_kl = (weights * (per_token - rewards)).sum()
     forward_kl = -per_token.mean()
     loss = alpha * reverse_kl + beta * forward_kl

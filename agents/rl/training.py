@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from bioseq_gym import VectorEvaluationBudget
+from bioseq_gym.agents.determinism import own_generators, threads
 from bioseq_gym.errors import InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.rl")
@@ -79,19 +79,14 @@ def reproducible(agent: str, device: str) -> Iterator[None]:
         )
     if device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is SB3 that draws from it
-    torch.set_num_threads(1)
+    deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        with threads(1), own_generators(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are trying to run")  # a small network on a GPU: as asked
             yield
     finally:
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
 
 
 def short_seed(seed: int) -> int:

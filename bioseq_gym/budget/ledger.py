@@ -140,6 +140,33 @@ class Ledger:
         """The content of the ledger's file."""
         return self._records.to_bytes()
 
+    def skip_to(self, position: int, asked: int, calls: int) -> None:
+        """Take the first ``position`` records for asked again, as a resumed run that asks them would have it.
+
+        For an agent that keeps a state of its own beside the ledger and goes on from there, instead of from the start.
+
+        Args:
+            position: :attr:`position` when the state was kept.
+            asked: :attr:`asked` then.
+            calls: :attr:`calls` then.
+
+        Raises:
+            InvalidLedger: something was asked in this process already, or the ledger does not go with these numbers.
+        """
+        held, counts, numbers = len(self), self.asked_counts, self.call_numbers
+        fits = 0 <= position <= held
+        if fits and position:
+            fits = counts[position - 1] <= asked and numbers[position - 1] <= calls
+        if fits and position < held:
+            fits = asked < counts[position] and calls < numbers[position]
+        if self.asked or not fits:
+            raise InvalidLedger(
+                f"the ledger {self.path or 'in memory'} is not the one that a kept state of {position} evaluations "
+                "goes with; remove that state, and the run is resumed from its start"
+            )
+        self.asked, self.calls, self.position = asked, calls, position
+        self.best_value = float(self.values[:position].max(initial=-np.inf))
+
     def close(self) -> None:
         """Force the file to disk and release it. Asking again is then an error; reading is not."""
         if self._file is not None:

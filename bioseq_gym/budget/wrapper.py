@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -60,6 +61,14 @@ class _Budget:
     def ledger(self) -> Ledger:
         """What was asked and answered so far."""
         return self._meter.ledger
+
+    @property
+    def directory(self) -> Path | None:
+        """Where an agent may keep files of its own, beside the ledger: what it learned, say. None if that is in memory.
+
+        An agent that goes on from such files calls :meth:`Ledger.skip_to`. It makes the directory itself.
+        """
+        return None if self.ledger.path is None else self.ledger.path.with_name("agent")
 
     @property
     def vocabulary_size(self) -> int:

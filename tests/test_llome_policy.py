@@ -1,0 +1,206 @@
+"""LLOME's policies: from scratch, and any causal language model, here a tiny one that the test makes."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+from bioseq_gym import InvalidConfig
+from bioseq_gym.agents.determinism import threads
+from bioseq_gym.agents.llome.codec import TextCodec, TokenCodec
+from bioseq_gym.agents.llome.policy import Policy
+
+SCRATCH = {"model": "", "size": "0.1M", "lora_rank": 0, "device": "cpu", "seed": 0}
+X = np.array([[0, 1, 2, 3, 4], [5, 5, 0, 0, 1]], np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with threads(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return Policy.make(6, 5, **SCRATCH)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model and a tokenizer of Pythia's kinds, saved as they are when they come from a hub."""
+    path = tmp_path_factory.mktemp("pythia")
+    words = ["<inc>", "Ġ[", "[", "]", ",", "Ċ", *map(str, range(10)), *(f"Ġ{i}" for i in range(10)), "Ġ1"]
+    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*words, *pre_tokenizers.ByteLevel.alphabet()]))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "["), *(("Ġ", str(i)) for i in range(10))]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
+    config = GPTNeoXConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout=0.5,
+    )
+    torch.manual_seed(0)
+    GPTNeoXForCausalLM(config).save_pretrained(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("0.1M", 1e5), ("0.6M", 6e5), ("5M", 5e6)])
+def test_a_size_is_its_number_of_parameters(size: str, parameters: float) -> None:
+    policy = Policy.make(32, 32, **SCRATCH | {"size": size})  # type: ignore[arg-type]
+    assert sum(p.numel() for p in policy.model.parameters()) == pytest.approx(parameters, rel=0.06)
+
+
+def test_the_weights_come_from_the_seed_alone() -> None:
+    before = torch.random.get_rng_state()
+    weights = [next(Policy.make(6, 5, **SCRATCH | {"seed": s}).model.parameters()) for s in (0, 0, 1)]  # type: ignore[arg-type]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": "7B"}, "--size of llome is '7B'; give one of 0.1M, 0.6M, 5M"),
+        ({"device": "tpu"}, "--device of llome is 'tpu'; give one of cpu, cuda, auto"),
+        ({"model": "./no-such-model"}, "can't load the model './no-such-model'"),
+    ],
+)
+def test_what_is_not_there_is_refused(wrong: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        Policy.make(6, 5, **SCRATCH | wrong)  # type: ignore[arg-type]
+
+
+def test_likelihoods_add_up_to_one() -> None:
+    """Over all that can be written in three steps: ids that are no states, too, take their share."""
+    policy = Policy.make(2, 2, **SCRATCH)  # type: ignore[arg-type]
+    x = np.array([[0, 1]], np.uint8)
+    ids = torch.cartesian_prod(*[torch.arange(4)] * 3)
+    prompt = torch.tensor([[0, 1, 2]]).expand(len(ids), -1)
+    whole = torch.cat([prompt, ids], dim=1)
+    with torch.no_grad():
+        logits = policy.model(whole).logits[:, 2:-1].log_softmax(-1)
+    logps = logits.gather(-1, ids[..., None]).squeeze(-1).sum(-1)
+    assert logps.exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+    ends = (ids[:, 2] == 3) & (ids[:, :2] < 2).all(1)
+    y = ids[ends][:, :2].numpy().astype(np.uint8)
+    np.testing.assert_allclose(policy.log_likelihood(x.repeat(len(y), 0), y), logps[ends].numpy(), rtol=1e-5)
+
+
+def test_sampling_with_a_cache_scores_as_a_full_pass_does(policy: Policy) -> None:
+    """Without a mask. What was not written as a sequence has no likelihood as one."""
+    edits, likelihoods = policy.sample(X, 300, np.array([0.8, 1.3]), None, torch.Generator().manual_seed(0))
+    written = [(i, y, logp) for i in (0, 1) for y, logp in zip(edits[i], likelihoods[i], strict=True)]
+    found = [(X[i], y, logp) for i, y, logp in written if y is not None]
+    assert 5 < len(found) < 600
+    xs, ys, logps = (np.array(column) for column in zip(*found, strict=True))
+    np.testing.assert_allclose(logps, policy.log_likelihood(xs, ys) / 6, rtol=1e-4)
+
+
+def test_under_a_mask_all_that_is_written_is_a_sequence(policy: Policy) -> None:
+    mask = np.ones((6, 6), bool)
+    mask[np.arange(6), (np.arange(6) + 1) % 6] = False  # a token can only be followed by the next one
+    edits, _ = policy.sample(X, 50, np.array([0.0, 5.0]), mask, torch.Generator().manual_seed(0))
+    y = np.array(edits)
+    assert y.shape == (2, 50, 5)
+    assert (y[..., 1:] == (y[..., :-1] + 1) % 6).all()
+
+
+def test_temperature_zero_is_greedy_and_others_vary(policy: Policy) -> None:
+    draws = [
+        policy.sample(X, 20, np.array([0.0, 2.0]), np.zeros((6, 6), bool), torch.Generator().manual_seed(s))[0]
+        for s in (0, 1)
+    ]
+    greedy, hot = (np.array([draw[i] for draw in draws]) for i in (0, 1))
+    assert (greedy == greedy[0, 0]).all()
+    assert not (hot[0] == hot[1]).all()
+
+
+def test_samples_follow_the_model(policy: Policy) -> None:
+    """The first token, against its probabilities under the mask."""
+    free = np.zeros((6, 6), bool)
+    edits, _ = policy.sample(X[:1], 6000, np.array([1.5]), free, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = policy.model(torch.tensor([[*X[0].tolist(), 6]])).logits[0, -1, :6]
+    expected = 6000 * torch.softmax(logits / 1.5, 0).numpy()
+    counts = np.bincount([y[0] for y in edits[0] if y is not None], minlength=6)
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_codec_of_tokens_refuses_what_is_no_sequence() -> None:
+    codec = TokenCodec(6, 5)
+    assert codec.prompt(X[0]) == [0, 1, 2, 3, 4, 6]
+    assert codec.target(X[0]) == [0, 1, 2, 3, 4, 7]
+    assert codec.decode([0, 1, 2, 3, 4, 7]) is not None
+    for ids in ([0, 1, 2, 3, 7], [0, 1, 2, 3, 4, 5, 7], [0, 1, 6, 3, 4, 7], [7], []):
+        assert codec.decode(ids) is None
+
+
+def test_codec_of_text_is_the_papers(pretrained: str) -> None:
+    codec = Policy.make(12, 5, **SCRATCH | {"model": pretrained}).codec  # type: ignore[arg-type]
+    assert isinstance(codec, TextCodec)
+    tokenizer = codec._tokenizer
+    x = np.array([11, 0, 5, 10, 1], np.uint8)
+    assert tokenizer.decode(codec.prompt(x)) == "<inc> [11, 0, 5, 10, 1]\n"
+    assert tokenizer.decode(codec.target(x)) == "[11, 0, 5, 10, 1]"
+    decoded = codec.decode(codec.target(x))
+    assert decoded is not None
+    assert decoded.tolist() == x.tolist()
+    for text in (
+        "[1, 2, 3, 4]",
+        "[1, 2, 3, 4, 12]",
+        "[1, 2, 3, 4, -1]",
+        "[1, 2, 3, 4, 5",
+        "[1, 2, 3, 4, true]",
+        "7",
+        "",
+    ):
+        assert codec.decode(tokenizer(text)["input_ids"]) is None
+
+
+def test_a_pretrained_model_reads_prompts_of_several_lengths(pretrained: str) -> None:
+    """Padding changes no likelihood: one by one they are the same. And dropout is off."""
+    policy = Policy.make(12, 5, **SCRATCH | {"model": pretrained})  # type: ignore[arg-type]
+    x = np.array([[11, 10, 11, 10, 11], [0, 1, 2, 3, 4]], np.uint8)
+    y = np.array([[1, 2, 3, 4, 5], [11, 10, 9, 10, 11]], np.uint8)
+    together = policy.log_likelihood(x, y)
+    alone = [policy.log_likelihood(x[[i]], y[[i]])[0] for i in (0, 1)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    policy.model.train()
+    np.testing.assert_allclose(policy.log_likelihood(x, y), together, rtol=1e-5)
+
+
+def test_a_pretrained_model_writes_text_and_scores_it(pretrained: str) -> None:
+    policy = Policy.make(12, 1, **SCRATCH | {"model": pretrained})  # type: ignore[arg-type]
+    x = np.array([[3]], np.uint8)
+    edits, likelihoods = policy.sample(x, 4000, np.array([1.0]), None, torch.Generator().manual_seed(0))
+    written = [(y, logp) for y, logp in zip(edits[0], likelihoods[0], strict=True) if y is not None]
+    assert (likelihoods < 0.0).all()
+    for y, logp in written:  # few: the model knows nothing yet; "[3]" may be cut into ids in one way only
+        assert logp * 3 == pytest.approx(policy.log_likelihood(x, y[None])[0], rel=1e-4)
+
+
+def test_adapters_are_all_that_is_trained(pretrained: str) -> None:
+    whole = Policy.make(12, 5, **SCRATCH | {"model": pretrained})  # type: ignore[arg-type]
+    adapted = Policy.make(12, 5, **SCRATCH | {"model": pretrained, "lora_rank": 2})  # type: ignore[arg-type]
+    assert adapted.state()
+    assert all("lora" in name for name in adapted.state())
+    assert sum(p.numel() for p in adapted.state().values()) < sum(p.numel() for p in whole.state().values()) / 4
+    y = np.array([[1, 2, 3, 4, 5]], np.uint8)
+    assert adapted.log_likelihood(y, y)[0] == pytest.approx(whole.log_likelihood(y, y)[0])  # they start at nothing
+
+
+def test_a_state_is_a_copy_that_can_be_put_back(policy: Policy) -> None:
+    other = Policy.make(6, 5, **SCRATCH | {"seed": 1})  # type: ignore[arg-type]
+    assert not math.isclose(other.log_likelihood(X, X)[0], policy.log_likelihood(X, X)[0])
+    other.load_state(policy.state())
+    np.testing.assert_array_equal(other.log_likelihood(X, X), policy.log_likelihood(X, X))

@@ -1,0 +1,123 @@
+"""LLOME's training loop: one objective over the effective batch, however it is cut."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bioseq_gym import InvalidConfig
+from bioseq_gym.agents.determinism import threads
+from bioseq_gym.agents.llome.policy import Policy
+from bioseq_gym.agents.llome.training import PairData, Recipe, train
+
+rng = np.random.default_rng(0)
+X = rng.integers(0, 6, (32, 8)).astype(np.uint8)
+Y = X.copy()
+Y[:, 3] = (X[:, 3] + 1) % 6
+WORSE = X.copy()
+WORSE[:, 5] = (X[:, 5] + 2) % 6
+REWARDS = rng.random(32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with threads(1):
+        yield
+
+
+def make() -> Policy:
+    return Policy.make(6, 8, model="", size="0.1M", lora_rank=0, device="cpu", seed=0)
+
+
+def trained(objective: str, directory: Path, **changes: Any) -> tuple[Policy, dict[str, float]]:
+    policy = make()
+    data = PairData.of(policy, X, Y, REWARDS, WORSE if objective == "dpo" else None)
+    recipe = Recipe(objective, **{"batch_size": 16, "micro_batch": 16, "learning_rate": 1e-3, **changes})
+    return policy, train(policy, data, recipe, directory)
+
+
+def apart(first: Policy, second: Policy) -> float:
+    """The largest difference of two weights, in steps of Adam."""
+    pairs = zip(first.state().values(), second.state().values(), strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs) / 1e-3
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo", "marge"])
+def test_micro_batches_make_the_step_of_the_whole_batch(objective: str, tmp_path: Path) -> None:
+    whole, found = trained(objective, tmp_path / "whole")
+    parts, found_in_parts = trained(objective, tmp_path / "parts", micro_batch=4)
+    assert apart(whole, make()) > 0.9  # it moved
+    assert apart(whole, parts) < 0.05  # and Adam's first steps blow up rounding where gradients are small
+    assert found_in_parts["loss"] == pytest.approx(found["loss"], rel=1e-5)
+    assert found["steps"] == found_in_parts["steps"] == 2
+
+
+def test_two_processes_make_the_step_of_one(tmp_path: Path) -> None:
+    """By ``accelerate launch`` on the CPU; MargE's weights are gathered over both."""
+    alone, found = trained("marge", tmp_path / "alone")
+    together, gathered = trained("marge", tmp_path / "together", micro_batch=4, processes=2)
+    assert apart(alone, together) < 0.05
+    assert gathered == pytest.approx(found, rel=1e-5)
+
+
+def test_official_weights_of_single_pairs_are_rescaled_sft(tmp_path: Path) -> None:
+    """Adam does not see a constant factor, and the norm of gradients is clipped: the two move alike."""
+    official, found = trained("marge", tmp_path / "official", weights="official", micro_batch=1)
+    assert found["effective_sample_size"] == 1.0
+    assert apart(official, trained("sft", tmp_path / "sft")[0]) < 0.1
+    assert apart(official, trained("marge", tmp_path / "batch")[0]) > 0.2
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo", "marge"])
+def test_training_prefers_what_it_is_shown(objective: str, tmp_path: Path) -> None:
+    policy, found = trained(objective, tmp_path, epochs=10)
+    gained = policy.log_likelihood(X, Y) - make().log_likelihood(X, Y)
+    other = policy.log_likelihood(X, WORSE) - make().log_likelihood(X, WORSE)
+    assert gained.mean() - other.mean() > 0.5
+    assert found["steps"] == 20
+
+
+def test_training_leaves_the_global_generators_alone(tmp_path: Path) -> None:
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+    trained("sft", tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
+
+
+def test_the_order_of_pairs_comes_from_the_seed(tmp_path: Path) -> None:
+    first, again, other = (trained("sft", tmp_path / name, seed=s)[0] for name, s in (("a", 0), ("b", 0), ("c", 1)))
+    assert apart(first, again) == 0.0
+    assert apart(first, other) > 0.0
+
+
+def test_a_training_that_was_cut_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    whole, _ = trained("sft", tmp_path / "whole", epochs=3)
+    trained("sft", tmp_path / "cut", epochs=3, most_steps=3, save_steps=3)
+    (kept,) = (tmp_path / "cut").glob("checkpoint-*")
+    state = json.loads((kept / "trainer_state.json").read_text())
+    assert state["global_step"] == 3
+    resumed, found = trained("sft", tmp_path / "cut", epochs=3, save_steps=3)
+    assert found["steps"] == 6
+    assert apart(whole, resumed) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": "ppo"}, "--objective of llome is 'ppo'; give one of sft, dpo, marge"),
+        ({"weights": "none"}, "--weights of llome is 'none'; give one of batch, official"),
+        ({"batch_size": 10, "micro_batch": 4}, "--batch-size 10 is no multiple of --micro-batch 4 times --processes 1"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        Recipe(**{"objective": "sft", **wrong})
+
+
+def test_training_that_diverges_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="diverged: its loss is nan; give a smaller --learning-rate"):
+        trained("sft", tmp_path, learning_rate=1e30, epochs=3)
