@@ -48,6 +48,7 @@ logger = logging.getLogger("bioseq_gym.agents.llome")
 
 Tokens = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+COPY_CHANGES = 2.0  # positions in which a copy differs, in the mean
 ROUND_0 = ("genetic-holo", "genetic")
 
 
@@ -80,6 +81,7 @@ class Config:
     weights: str = setting("batch", "where MargE's weights are normalised: batch, or official for each micro-batch")
     clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
     dpo_beta: float = setting(0.1, "of DPO", low=0.0)
+    copy_steps: int = setting(0, "steps in which a model from scratch first learns to copy random sequences", low=0)
     first_epochs: int = setting(10, "passes over the pairs in the first round, when the model knows nothing", low=1)
     epochs: int = setting(3, "passes over the pairs in each later round", low=1)
     most_steps: int = setting(0, "optimizer steps in a round at most; 0: what the epochs have", low=0)
@@ -104,7 +106,7 @@ class Config:
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
     """The bilevel loop."""
-    with threads(config.threads), _folder(env) as folder:
+    with threads(config.threads), agent_folder(env) as folder:
         Search(env, seed, config, folder).run()
 
 
@@ -132,6 +134,7 @@ class Search:
         """Go on from the last finished round, the first time from the start."""
         if not self._state.ends:
             self._collect()
+            self._learn_to_copy()
             self._finish_round(None)
         while not self._env.done:
             self._round()
@@ -145,6 +148,19 @@ class Search:
             evolve_holo(self._env, config.generations, rng, HoloConfig())
         else:
             self._breed(config.warmup)
+
+    def _learn_to_copy(self) -> None:
+        """Give a model from scratch what any pretrained one can do; no oracle is needed for it."""
+        config, rng = self._config, self._state.rng
+        if config.model or not config.copy_steps:
+            return
+        x = rng.integers(self._env.vocabulary_size, size=(config.copy_steps * config.batch_size, self._env.length))
+        y = x.copy()
+        changed = rng.random(x.shape) < COPY_CHANGES / self._env.length
+        y[changed] = rng.integers(self._env.vocabulary_size, size=changed.sum())
+        x, y = x.astype(np.uint8), y.astype(np.uint8)
+        recipe = replace(self._recipe("sft"), epochs=1, most_steps=0)
+        train(self._policy, PairData.of(self._policy, x, y, np.zeros(len(x))), recipe, self._folder / "training-0")
 
     def _round(self) -> None:
         config, state, env = self._config, self._state, self._env
@@ -161,7 +177,7 @@ class Search:
             self._finish_round(None)
             return
         written = time.perf_counter()
-        chosen = select(pool, min(config.round_size, env.remaining), config.quantile, state.rng)
+        chosen = self._select(pool, min(config.round_size, env.remaining))
         answers, feasible = env.evaluate(pool.sequences[chosen])
         gained = max(0.0, float(answers.max()) - float(values.max()))
         logger.info(
@@ -245,6 +261,9 @@ class Search:
             rng=self._state.generator,
         )
 
+    def _select(self, pool: Pool, size: int) -> NDArray[np.int64]:
+        return select(pool, size, self._config.quantile, self._state.rng)
+
     def _breed(self, evaluations: int) -> None:
         """Spend so many evaluations on our genetic algorithm."""
         sequences, values = history(self._env)
@@ -272,7 +291,7 @@ def select(pool: Pool, size: int, quantile: float, rng: np.random.Generator) -> 
 
 
 @contextmanager
-def _folder(env: EvaluationBudget) -> Iterator[Path]:
+def agent_folder(env: EvaluationBudget) -> Iterator[Path]:
     """Where the agent keeps its files; with a ledger in memory, for the time of the run."""
     if env.directory is not None:
         yield env.directory

@@ -1,0 +1,40 @@
+"""LLOME with a selection that cheats: it evaluates those of its model's edits that have the largest values.
+
+What a perfect reward model would be worth, as an upper bound beside the selection by likelihood. It looks the function
+up by its digest, scores the whole pool without charge, and so has no place on a leaderboard. Run it as
+
+    bioseq-gym sweep --agents llome benchmarks/llome_true_value.py --tasks llome-6 --budget 10000 --out runs/rewards
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseq_gym import EvaluationBudget, load_task
+from bioseq_gym.agent import Agent
+from bioseq_gym.agents.determinism import threads
+from bioseq_gym.agents.llome.proposals import Pool
+from bioseq_gym.agents.llome_agent import SCRATCH, Config, Search, agent_folder
+from bioseq_gym.suite import load_suite, suite_names
+
+
+class CheatingSearch(Search):
+    """LLOME that is told the values of its pool."""
+
+    def _select(self, pool: Pool, size: int) -> NDArray[np.int64]:
+        names = {name for suite in suite_names() for name in load_suite(suite).tasks}
+        function = next(task.function for task in map(load_task, names) if task.digest == self._env.ledger.digest)
+        return np.argsort(-function(pool.sequences), kind="stable")[:size]
+
+
+def run(env: EvaluationBudget, seed: int, config: Config) -> None:
+    """As LLOME does, but for the selection."""
+    with threads(config.threads), agent_folder(env) as folder:
+        CheatingSearch(env, seed, config, folder).run()
+
+
+AGENT = Agent("llome-cheating", run, SCRATCH)
+
+if __name__ == "__main__":
+    AGENT.main()
