@@ -65,7 +65,9 @@ class Records:
         count, rest = divmod(len(content) - kernels.HEADER, self._record)
         assert rest == 0
         # What is beyond the records that count is undefined.
-        self._data = content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8).copy()
+        self._data: NDArray[Any] = (
+            content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8).copy()
+        )
         self._counter = np.array([count], np.uint64)
         self._slots = np.zeros(2, np.uint64)
 
