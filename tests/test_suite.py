@@ -118,7 +118,7 @@ def test_a_task_is_a_suite_of_itself() -> None:
     assert load_scope(name) == Scope(name, (name,))
     with pytest.raises(UnknownName, match=r"no suite or task 'llome6'\. Did you mean 'llome-6'"):
         load_scope("llome6")
-    with pytest.raises(UnknownName, match="V08.* is called ehrlich/ehr-V8-L12-c2-k3-q3-seed0; give that name"):
+    with pytest.raises(UnknownName, match=r"V08.* is called ehrlich/ehr-V8-L12-c2-k3-q3-seed0; give that name"):
         load_scope("ehrlich/ehr-V08-L12-c2-k3-q3-seed0")
     with pytest.raises(InvalidSpec, match="V is 1"):
         load_scope("ehrlich/ehr-V1-L16-c2-k4-q4-seed0")

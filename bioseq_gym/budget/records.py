@@ -65,9 +65,8 @@ class Records:
         count, rest = divmod(len(content) - kernels.HEADER, self._record)
         assert rest == 0
         # What is beyond the records that count is undefined.
-        self._data: NDArray[Any] = (
-            content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8).copy()
-        )
+        data: Any = content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8).copy()
+        self._data = data
         self._counter = np.array([count], np.uint64)
         self._slots = np.zeros(2, np.uint64)
 
