@@ -128,6 +128,8 @@ def _place(submission: Submission, board: dict[Path, Submission], root: Path) ->
             return path
     _refuse(submission, board.values())
     path = root / submission.scope.name / SUBMISSIONS / file_name(submission)
+    if path in board:
+        raise InvalidSubmission(f"{submission.name} is refused: {path} is there, of other settings; rename the agent")
     board[path] = submission
     return path
 

@@ -111,6 +111,14 @@ def test_what_the_board_refuses_changes_nothing(
     assert tree(board) == before
 
 
+def test_names_of_files_that_meet_are_seen(
+    board: Path, abridged: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioseq_gym.leaderboard.file_name", lambda submission: file_name(abridged))
+    with pytest.raises(InvalidSubmission, match=r"genetic-.*\.zip is there, of other settings; rename the agent"):
+        submit([saved(renamed(abridged, "mine", 0), tmp_path / "a.zip")], board)
+
+
 def test_an_agent_may_share_a_run_with_another(board: Path, abridged: Submission, tmp_path: Path) -> None:
     submit([saved(renamed(abridged, "parts-early", 1), tmp_path / "a.zip")], board)
     assert [s.agent for s in read_board(board, "smoke")] == ["genetic", "parts-early"]
