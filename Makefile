@@ -10,8 +10,8 @@ BIN = $(VENV)/bin
 DEMO = runs/demo
 TYPES = build/types
 # What is slow, and reaches the kernels only as the other tests do.
-UNCHECKED = agents baselines cli habits iohprofiler lambo ledger_kill llome llome_objectives llome_pairs llome_policy \
-	llome_training package report rl_agents statistics sweep sweep_ray
+UNCHECKED = agents baselines cli habits iohprofiler lambo leaderboard ledger_kill llome llome_objectives llome_pairs \
+	llome_policy llome_training package report rl_agents statistics sweep sweep_ray
 
 .PHONY: setup test lint style types demo bench
 
@@ -48,7 +48,9 @@ demo: setup
 	$(BIN)/bioseq-gym run llome --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/llome
 	$(BIN)/bioseq-gym run genetic --task $(TASK) --budget $(BUDGET) --seed $(SEED) --out $(DEMO)/genetic
 	$(BIN)/bioseq-gym report $(DEMO)/llome $(DEMO)/genetic --out $(DEMO)
-	$(BIN)/bioseq-gym submit $(DEMO)/llome $(DEMO)/genetic --board $(DEMO)/leaderboard
+	for agent in llome genetic; do \
+		$(BIN)/bioseq-gym pack $(DEMO)/$$agent --suite $(TASK) --out $(DEMO)/$$agent.zip || exit 1; done
+	$(BIN)/bioseq-gym submit $(DEMO)/llome.zip $(DEMO)/genetic.zip --board $(DEMO)/leaderboard
 	$(BIN)/bioseq-gym leaderboard --board $(DEMO)/leaderboard
 
 bench: $(BENCH_VENV)/.installed

@@ -1,4 +1,4 @@
-"""The command line: ``bioseq-gym tasks | run | sweep | report | submit | leaderboard``."""
+"""The command line: ``bioseq-gym tasks | run | sweep | report | pack | verify | submit | leaderboard``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from bioseq_gym.budget import AnyBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.iohprofiler import export
 from bioseq_gym.progress import live_progress
-from bioseq_gym.runs import Run, read_run, run_agent
+from bioseq_gym.runs import run_agent
 from bioseq_gym.study import find_runs, read_study
-from bioseq_gym.suite import DEFAULT_BUDGET, load_suite, load_task, suite_names, task_names
+from bioseq_gym.submission import Submission, faults, pack, read_submission, to_bytes
+from bioseq_gym.suite import DEFAULT_BUDGET, load_scope, load_suite, load_task, suite_names, task_names
 from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
 from bioseq_gym.sweep.plan import sweep_command
 from bioseq_gym.sweep.run import HEADER, run_cells, table
@@ -106,19 +107,44 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
     _add_sweep_options(command("sweep", _sweep, "run agents on tasks with several seeds, in parallel"))
 
     show = command("report", _report, "compare runs: a page of tables and pictures")
-    show.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or folders that hold some at any depth")
+    show.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories, folders that hold some at any depth, or submissions"
+    )
     show.add_argument("--out", metavar="DIR", default="runs/report", help="where it goes (default: %(default)s)")
     show.add_argument("--budget", type=int, metavar="N", help="only the first N evaluations of each run (default: all)")
     show.add_argument("--ioh", action="store_true", help="write DIR/ioh too, the runs in the format of IOHprofiler")
 
-    put = command("submit", _submit, "replay runs and put them on the leaderboard")
-    put.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
-    put.add_argument("--board", metavar="DIR", default="leaderboards", help="the leaderboard")
-
-    board = command("leaderboard", _leaderboard, "verify all submissions and print the table")
-    board.add_argument("--board", metavar="DIR", default="leaderboards", help="the leaderboard")
-    board.add_argument("--task", help="only this task (default: all)")
+    _add_submission_commands(command)
     return parser
+
+
+def _add_submission_commands(command: Callable[..., Parser]) -> None:
+    names = ", ".join(suite_names())
+    bundle = command("pack", _pack, "replay the runs of one agent and pack them into a submission, one file")
+    bundle.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories, or folders that hold some at any depth"
+    )
+    bundle.add_argument("--suite", required=True, metavar="NAME", help=f"{names}, or a task by its name")
+    bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, where there are those of several")
+    bundle.add_argument(
+        "--abridged", action="store_true", help="keep only the evaluations that improved: a thousandth of the bytes"
+    )
+    bundle.add_argument(
+        "--out", required=True, metavar="FILE", help="the submission, a .zip; one that is there gives way"
+    )
+
+    check = command("verify", _verify, "replay submissions and print all that is wrong with them")
+    check.add_argument("files", nargs="+", metavar="FILE", help="submissions")
+
+    put = command("submit", _submit, "verify submissions, put them on the leaderboard and rebuild its pages")
+    put.add_argument("files", nargs="+", metavar="FILE", help="submissions, from bioseq-gym pack")
+    board = command("leaderboard", _leaderboard, "verify all submissions on the leaderboard and print the tables")
+    board.add_argument("suite", nargs="?", metavar="SUITE", help=f"{names}, or a task by its name (default: all)")
+    board.add_argument("--rebuild", action="store_true", help="build the pages anew, all of them")
+    for sub in (put, board):
+        sub.add_argument(
+            "--board", metavar="DIR", default="leaderboards", help="the leaderboard (default: %(default)s)"
+        )
 
 
 def _add_run_options(run: Parser) -> None:
@@ -286,30 +312,63 @@ def _report(options: argparse.Namespace) -> None:
         print(f"for IOHprofiler: {export(study, page.parent / 'ioh')}")
 
 
+def _pack(options: argparse.Namespace) -> None:
+    load_scope(options.suite)  # before a look at thousands of files
+    directories = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir()]
+    packed = pack(directories, options.suite, agent=options.agent, abridged=options.abridged)
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    size = out.write_bytes(to_bytes(packed))
+    print(f"packed {_summary(packed)}: {out}, {size:,} bytes")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    failed = False
+    for path in map(_existing, options.files):
+        try:
+            submission = read_submission(path)
+            found = [f"{path}: {fault}" for fault in faults(submission)]
+        except InvalidSubmission as error:
+            found = [str(error)]
+        for line in found:
+            _fail(line, 1)
+        failed = failed or bool(found)
+        if not found:
+            print(f"verified {path}: {_summary(submission)}")
+    return int(failed)
+
+
 def _submit(options: argparse.Namespace) -> None:
-    runs = [_readable(path) for path in options.runs]
-    for run, folder in zip(runs, leaderboard.submit(runs, options.board), strict=True):
-        print(f"verified {run.path}: {folder}")
+    files = [_existing(path) for path in options.files]
+    for file, path in zip(files, leaderboard.submit(files, options.board), strict=True):
+        print(f"verified {file}: {path}")
 
 
-def _readable(path: str) -> Run:
-    """The run in ``path``; one whose files are damaged is a failed check, not bad use."""
-    try:
-        return read_run(path)
-    except BioseqGymError as error:
-        raise InvalidSubmission(str(error)) if Path(path).is_dir() else error from None
+def _existing(path: str) -> str:
+    """The path of a file; that there is none is bad use, while a file that is no submission is a failed check."""
+    if not Path(path).is_file():
+        raise UnknownName(f"there is no file {path}; give a submission, which bioseq-gym pack makes of runs")
+    return path
+
+
+def _summary(submission: Submission) -> str:
+    runs = f"{len(submission.runs)} run{'s' if len(submission.runs) > 1 else ''}"
+    return f"{runs} of {submission.agent} on {submission.scope.name}, {submission.kind}"
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
-    if options.task is not None:
-        load_task(options.task)
+    if options.suite is not None:
+        load_scope(options.suite)
     if not Path(options.board).is_dir():
-        raise UnknownName(f"there is no leaderboard in {options.board}; give --board, or submit a run first")
-    results = [r for r in leaderboard.read_board(options.board) if options.task in (None, r.task)]
-    if not results:
-        print(f"no submission on {options.task or 'any task'} yet")
-    for task in sorted({r.task for r in results}):
-        _print_table(*leaderboard.table(r for r in results if r.task == task), title=task)
+        raise UnknownName(f"there is no leaderboard in {options.board}; give --board, or submit first")
+    if options.rebuild:
+        for page in leaderboard.rebuild(options.board):
+            print(f"built {page}")
+    names = [name for name in leaderboard.board_names(options.board) if options.suite in (None, name)]
+    if not names:
+        print(f"no submission on {options.suite or 'any board'} yet")
+    for name in names:
+        _print_table(*leaderboard.board_table(leaderboard.read_board(options.board, name)), title=name)
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

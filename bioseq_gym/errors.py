@@ -55,7 +55,7 @@ class InvalidRun(BioseqGymError, ValueError):
 
 
 class InvalidSubmission(BioseqGymError, ValueError):
-    """A run was refused by the leaderboard: replaying its ledger does not give what it states."""
+    """A submission, or a run to be packed, was refused: it is no such file, not complete, or does not replay."""
 
 
 class InvalidConfig(BioseqGymError, ValueError):

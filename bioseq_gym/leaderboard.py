@@ -1,254 +1,239 @@
-"""The leaderboard: submissions that were replayed, and the table that a program builds from them.
+"""The leaderboards: submissions that were replayed, a board for each suite or task, and the pages built from them.
 
-A submission is a run's manifest and its compressed ledger. Verifying it runs no code of the agent: every sequence in
-the ledger is scored again, and every number in the table is computed from the ledger.
+A board is the folder of its suite's or task's name: ``submissions``, and a page and its pictures, which can be built
+anew from them at any time. All writing is done under one lock, and every file lands whole.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import json
-import lzma
 import os
-import shutil
-import tempfile
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from bioseq_gym.budget import Ledger
-from bioseq_gym.budget.ledger import file_size
-from bioseq_gym.errors import InvalidLedger, InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
-from bioseq_gym.metrics import CHECKPOINTS, median_and_quartiles
-from bioseq_gym.runs import (
-    LEDGER,
-    MANIFEST,
-    Manifest,
-    Result,
-    Run,
-    agent_labels,
-    invalid_fields,
-    outcome,
-    parse_manifest,
-    write_manifest,
+from bioseq_gym.errors import InvalidSubmission
+from bioseq_gym.report import (
+    MARK,
+    PAGE,
+    Front,
+    Table,
+    check_page,
+    ranked,
+    regret_table,
+    require_packages,
+    with_column,
+    write_page,
+    write_report,
 )
-from bioseq_gym.suite import Task, load_task
+from bioseq_gym.runs import agent_labels
+from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
+from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
+from bioseq_gym.suite import load_scope
 
-SUBMISSIONS, TABLE = "submissions", "README.md"
-
-
-def verify(run: Run) -> None:
-    """Replay a run's ledger through its task and check what its manifest states of the outcome.
-
-    Raises:
-        InvalidSubmission: with every fault found.
-    """
-    if faults := _faults(run.manifest, run.ledger):
-        raise InvalidSubmission(f"{run.path} is refused: {'; '.join(faults)}")
+_COLUMN = "ledgers"
 
 
-def submit(runs: Sequence[Run], board: str | os.PathLike[str]) -> list[Path]:
-    """Verify runs, put them under ``board``/submissions and rebuild the table.
+def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
+    """Verify submissions, put each on the board of its suite or task under ``root``, and rebuild the pages.
 
-    Submitting a run again changes nothing. The same ledger under another label, and a second ledger for an agent with
-    the same settings and seed, are refused: each seed counts once.
+    Submitting a file again changes nothing.
 
     Returns:
-        The folder of each submission.
+        Each submission on its board.
 
     Raises:
-        InvalidSubmission: a run is not finished, its ledger does not replay, it repeats another submission, or one on
-            the board does not verify; nothing was written, of no run.
+        InvalidSubmission: a file does not verify, repeats what is on the board, has another budget than it, or
+            something on the board does not verify; no submission was written, of no file.
+        InvalidRun: a page is there that was not made by this program.
+        MissingDependency: matplotlib or scipy is not installed.
     """
-    present = _read_submissions(board)
-    for run in runs:
-        verify(run)
-        _refuse_twins(run, present)
-        present.append(run)
-    folders = [_store(run, Path(board)) for run in runs]
-    write_table(board)
-    return folders
+    require_packages()
+    submissions = [read_submission(file) for file in files]
+    for submission in submissions:
+        verify(submission)
+    with _locked(Path(root)):
+        names = sorted({submission.scope.name for submission in submissions})
+        boards = {name: {Path(s.name): s for s in read_board(root, name)} for name in names}
+        for page in (PAGE, *(f"{name}/{PAGE}" for name in names)):
+            check_page(Path(root) / page)
+        paths = [_place(submission, boards[submission.scope.name], Path(root)) for submission in submissions]
+        for submission, path in zip(submissions, paths, strict=True):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, to_bytes(submission))  # what was verified; the file may be another by now
+        for name in names:
+            _write_pages(Path(root), name)
+    return paths
 
 
-def read_board(board: str | os.PathLike[str]) -> list[Result]:
-    """The results of all submissions under ``board``, each verified again, sorted by task, agent and seed.
+def rebuild(root: PathLike) -> list[Path]:
+    """Build all pages under ``root`` anew from the submissions; the same submissions give the same bytes.
+
+    Returns:
+        The page of each board.
 
     Raises:
-        InvalidSubmission: the first submission that does not verify or repeats another.
+        InvalidSubmission: a submission does not verify or repeats another.
+        InvalidRun: a page is there that was not made by this program.
+        MissingDependency: matplotlib or scipy is not installed.
     """
-    runs = _read_submissions(board)
-    return sorted((Result.of(run) for run in runs), key=lambda r: (r.task, r.agent, r.config, r.seed))
+    require_packages()
+    with _locked(Path(root)):
+        return [_write_pages(Path(root), name) for name in board_names(root)]
 
 
-def table(results: Iterable[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The header, and a row of text for each agent, config and budget, the smallest regret first.
+def board_names(root: PathLike) -> list[str]:
+    """The suites and tasks whose boards under ``root`` have submissions, sorted."""
+    folders = [path for depth in ("*", "*/*") for path in Path(root).glob(f"{depth}/{SUBMISSIONS}") if _files(path)]
+    return sorted(folder.parent.relative_to(root).as_posix() for folder in folders)
 
-    Simple regret is the median over seeds with its quartiles; the rest are medians. Checkpoints that no budget reaches
-    have no column.
+
+def read_board(root: PathLike, name: str) -> list[Submission]:
+    """The submissions on a board, each verified again, sorted by the names of their files.
+
+    Raises:
+        UnknownName: there is no suite or task ``name``.
+        InvalidSubmission: the first submission that does not verify, repeats another, or belongs elsewhere.
     """
-    results = list(results)
-    checkpoints = [n for n in CHECKPOINTS if any(result.budget >= n for result in results)]
-    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
-    for result, label in zip(results, agent_labels(results), strict=True):
-        groups[label, result.budget].append(result)
-    rows = []
-    for (label, budget), group in groups.items():
-        regrets = [_summary([result.regret_at(n) for result in group]) for n in checkpoints]
-        shares = [f"{100 * np.median([getattr(r, share) for r in group]):.0f} %" for share in ("feasible", "distinct")]
-        wall = f"{np.median([r.wall_s for r in group]):.1f} s"
-        order = [(2.0 if median is None else median) for median, _ in reversed(regrets)]
-        rows.append((order, (label, str(len(group)), f"{budget:,}", *(text for _, text in regrets), *shares, wall)))
-    header = ("agent", "seeds", "budget", *(f"regret @ {n // 1000}k" for n in checkpoints))
-    return (*header, "feasible", "distinct", "wall time"), [row for _, row in sorted(rows)]
+    scope = load_scope(name)
+    found: list[Submission] = []
+    for path in _files(Path(root) / name / SUBMISSIONS):
+        submission = read_submission(path)
+        if submission.scope != scope:
+            raise InvalidSubmission(f"{path} is refused: it is on {submission.scope.name}, not on {name}")
+        verify(submission)
+        _refuse(submission, found)
+        found.append(submission)
+    return found
 
 
-def write_table(board: str | os.PathLike[str]) -> Path:
-    """Rebuild ``board``/README.md from the submissions; the same submissions give the same bytes."""
-    results = read_board(board)
-    lines = [_PREFACE]
-    for task in sorted({result.task for result in results}):
-        header, rows = table(r for r in results if r.task == task)
-        lines += [f"## {task}", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-        lines += [*(f"| {' | '.join(row)} |" for row in rows), ""]
-    path = Path(board) / TABLE
-    temporary = path.with_name(f".{TABLE}.{os.getpid()}")
-    temporary.write_text("\n".join(lines), encoding="utf-8")
-    os.replace(temporary, path)
+def board_table(submissions: Sequence[Submission]) -> Table:
+    """The report's table of regret, the best agent first, and whether the ledgers are whole or abridged."""
+    study, labels = _study(submissions)
+    cells = {label: submission.kind for label, submission in labels.items()}
+    return with_column(regret_table(study, ranked(study)), _COLUMN, cells)
+
+
+def file_name(submission: Submission) -> str:
+    """What a submission's file is called on a board: the agent and a mark of its settings, one file for each."""
+    return f"{submission.agent}-{hashlib.sha256(submission.setting.encode()).hexdigest()[:8]}{SUFFIX}"
+
+
+def _place(submission: Submission, board: dict[Path, Submission], root: Path) -> Path:
+    """Where a submission is on its board; or, if the ``board`` admits it, will be, and it is entered there."""
+    for path, other in board.items():
+        if submission.setting == other.setting and to_bytes(submission) == to_bytes(other):
+            return path
+    _refuse(submission, board.values())
+    path = root / submission.scope.name / SUBMISSIONS / file_name(submission)
+    if path in board:
+        raise InvalidSubmission(f"{submission.name} is refused: {path} is there, of other settings; rename the agent")
+    board[path] = submission
     return path
 
 
-_PREFACE = """# Leaderboard
+def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
+    """Refuse a submission that does not go with ``others``; all are verified."""
+    for other in others:
+        if submission.setting == other.setting:
+            raise InvalidSubmission(
+                f"{submission.name} is refused: {other.name} is of the same agent and settings, which count once; "
+                "remove that one first"
+            )
+        own, its = (s.runs[0].manifest["budget"] for s in (submission, other))
+        if own != its:
+            raise InvalidSubmission(
+                f"{submission.name} is refused: its runs have a budget of {own:,}, and those of the board {its:,}; "
+                "run it with that"
+            )
+        shared = len(_ledgers(submission) & _ledgers(other))
+        if shared and 2 * shared >= len(submission.runs):
+            raise InvalidSubmission(
+                f"{submission.name} is refused: {shared} of its {len(submission.runs)} ledgers are those of "
+                f"{other.name} under another name"
+            )
 
-Built by `bioseq-gym submit` from the folder `submissions`; not edited by hand. Each row is one agent with one
-setting: simple regret after so many distinct evaluations, as median [first quartile, third quartile] over seeds, then
-medians. An agent marked "constraints known" was shown which tokens may follow which; all others had to learn that from
-infeasible answers.
 
-**What a row proves.** Every submission holds its ledger. Each sequence in it was scored again, every number but the
-wall time was computed from that replay, and the number of distinct sequences is within the budget.
+def _ledgers(submission: Submission) -> set[tuple[str, str]]:
+    """Task and digest of each ledger that is not empty.
 
-**What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
-one that asked, with that seed; that the ledger holds everything that was asked, in the order in which it was asked, and
-was not picked from more; that the run was not picked from several; and how long it took.
+    Some may be those of another agent in all honesty: one that begins as another does, and is done before they part.
+    """
+    manifests = [run.manifest for run in submission.runs]
+    return {(manifest["task"], manifest["ledger_sha256"]) for manifest in manifests if manifest["evaluations"]}
+
+
+def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submission]]:
+    """The study of the submissions, and which one each of its agents is."""
+    pairs = [(result, submission) for submission in submissions for result in submission.results()]
+    results = [result for result, _ in pairs]
+    labels = dict(zip(agent_labels(results), (submission for _, submission in pairs), strict=True))
+    return Study.of(results), labels
+
+
+def _write_pages(root: Path, name: str) -> Path:
+    study, labels = _study(read_board(root, name))
+    cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
+    page = write_report(study, root / name, Front(name, _PREFACE, _COLUMN, cells))
+    check_page(root / PAGE)
+    write_page(
+        root / PAGE, [MARK, "# Leaderboards", "", _INDEX, *(_line(root, board) for board in board_names(root)), ""]
+    )
+    return page
+
+
+def _line(root: Path, name: str) -> str:
+    scope, count = load_scope(name), len(_files(root / name / SUBMISSIONS))
+    line = f"- [{name}]({name}/{PAGE}): {count} submission{'s' if count > 1 else ''}"
+    if scope.budget is None:
+        return line
+    return f"{line}; {len(scope.tasks)} tasks, {scope.seeds} seeds each, {scope.budget:,} evaluations a run"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"[!.]*{SUFFIX}"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A submission is there whole or not at all; what a killed process left is overwritten by the next."""
+    temporary = path.with_name(".new")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Hold the lock of all boards under ``root``, which is made. It lies on the folder itself, and leaves no file."""
+    root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+_INDEX = """A board for each suite, and for single tasks. Each row of a board is one submission, a file that anyone can
+replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and anew by `bioseq-gym leaderboard --rebuild`.
 """
 
+_PREFACE = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
+is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
+had to learn that from infeasible answers.
 
-def _summary(values: Sequence[float | None]) -> tuple[float | None, str]:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None, "-"
-    median, low, high = median_and_quartiles(known)
-    return median, f"{median:.3f}" if len(known) == 1 else f"{median:.3f} [{low:.3f}, {high:.3f}]"
+**What a row proves.** The sequences in its submission have the values that its regret is computed from: each was scored
+again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every evaluation: all
+numbers but the wall time were computed from that replay, and the digest of each ledger is the one stated. *Abridged*
+ledgers hold only the records at which the best value rose. Regret, AOCC, targets, running times and curves are of that
+replay; how many evaluations were spent, which running times count where a target was missed, feasible and distinct
+shares, diversity and the digest are only stated. The wall time always is. Who runs the same agent with the same
+settings and seeds gets the whole ledgers, and can compare their digests.
 
-
-def _label(run: Run) -> str:
-    """What a submission claims to be; with the task's name, one label has one ledger."""
-    return json.dumps({key: run.manifest[key] for key in ("agent", "config", "budget", "seed")}, sort_keys=True)
-
-
-def _ledger_digest(run: Run) -> str:
-    return str(run.manifest["ledger_sha256"])
-
-
-def _refuse_twins(run: Run, others: Iterable[Run]) -> None:
-    """Refuse a run that repeats one of ``others``; all are verified, so the digests that they state are true."""
-    for other in others:
-        if other.manifest["task"] != run.manifest["task"]:
-            continue
-        same_label, same_ledger = (get(other) == get(run) for get in (_label, _ledger_digest))
-        if same_ledger and not same_label:
-            raise InvalidSubmission(f"{run.path} is refused: its ledger is that of {other.path} under another label")
-        if same_label and not same_ledger:
-            raise InvalidSubmission(
-                f"{run.path} is refused: {other.path} has the same agent, settings and seed and another ledger; "
-                "run another seed"
-            )
-
-
-def _store(run: Run, board: Path) -> Path:
-    manifest, content = run.manifest, run.ledger.to_bytes()
-    digest = hashlib.sha256(_label(run).encode() + content).hexdigest()
-    name = f"{manifest['agent']}-seed{manifest['seed']}-{digest[:8]}"
-    folder = board / SUBMISSIONS / str(manifest["task"]) / name
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))
-    try:
-        incoming.chmod(0o755)
-        write_manifest(incoming, manifest)
-        (incoming / f"{LEDGER}.xz").write_bytes(lzma.compress(content, preset=9))
-        os.rename(incoming, folder)  # a submission is there whole or not at all
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
-    return folder
-
-
-def _read_submissions(board: str | os.PathLike[str]) -> list[Run]:
-    runs: list[Run] = []
-    for path in sorted((Path(board) / SUBMISSIONS).glob(f"*/*/[!.]*/{MANIFEST}")):
-        run = read_submission(path.parent)
-        verify(run)
-        _refuse_twins(run, runs)
-        runs.append(run)
-    return runs
-
-
-def read_submission(folder: Path) -> Run:
-    """The run in a folder of the board, not verified. Raises InvalidSubmission if it can't be read."""
-    try:
-        manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-        largest = file_size(load_task(manifest["task"]).spec.L, manifest["budget"])  # no more is ever unpacked
-        content = lzma.LZMADecompressor().decompress((folder / f"{LEDGER}.xz").read_bytes(), max_length=largest + 1)
-        return Run(folder, manifest, Ledger.from_bytes(content, str(folder / LEDGER)))
-    except (InvalidRun, InvalidLedger, UnknownName, InvalidSpec, OSError, lzma.LZMAError) as error:
-        raise InvalidSubmission(f"{folder} is refused: {error}") from None
-
-
-def _faults(manifest: Manifest, ledger: Ledger) -> list[str]:
-    if wrong := invalid_fields(manifest):
-        return [f"its manifest has no valid {', '.join(wrong)}"]
-    if manifest["status"] != "finished":
-        return ["the run is not finished; go on with bioseq-gym run ... --resume"]
-    try:
-        task = load_task(manifest["task"])
-    except (UnknownName, InvalidSpec) as error:
-        return [str(error)]
-    if manifest["task"] != task.name:
-        return [f"the task's name is {task.name}, not {manifest['task']}"]
-    if manifest["digest"] != task.digest:
-        return [f"it was run on another function than {task.name} (digest {manifest['digest'][:12]})"]
-    if ledger.repeats_charged:
-        return ["its ledger is of a function with noise, whose values no replay gives; run it without noise"]
-    if (ledger.digest, ledger.V, ledger.L) != (task.digest, task.spec.V, task.spec.L):
-        return [f"its ledger is of another function (digest {ledger.digest[:12]})"]
-    return _replay_faults(manifest, ledger, task)
-
-
-def _replay_faults(manifest: Manifest, ledger: Ledger, task: Task) -> list[str]:
-    faults = []
-    if len(ledger) > manifest["budget"]:
-        faults.append(f"its ledger holds {len(ledger)} evaluations on a budget of {manifest['budget']}")
-    if len(ledger):
-        differs = ledger.values != task.function(ledger.sequences)
-        if differs.any():
-            first = int(differs.argmax())
-            faults.append(
-                f"{differs.sum()} of {len(ledger)} values are not what the function gives, the first in record "
-                f"{first + 1}: {ledger.values[first]} instead of {task.function(ledger.sequences[[first]])[0]}"
-            )
-        asked = ledger.asked_counts.astype(np.int64)
-        if asked[0] < 1 or (np.diff(asked) < 1).any() or ledger.call_numbers[0] < 1 or _decreases(ledger.call_numbers):
-            faults.append("its counts of rows asked and of calls do not increase from record to record")
-    faults += [
-        f"its manifest states {key} = {manifest.get(key)}, the ledger gives {value}"
-        for key, value in outcome(task, ledger, manifest["budget"]).items()
-        if manifest.get(key) != value
-    ]
-    return faults
-
-
-def _decreases(values: np.ndarray) -> bool:
-    return bool((np.diff(values.astype(np.int64)) < 0).any())
+**What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
+one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked
+from more; that the runs were not picked from several; and how long they took."""

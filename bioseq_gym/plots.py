@@ -94,7 +94,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
         _label(figure, grid_of_axes, len(panels), label)
         lines = dict(zip(reversed(agents), all_axes[0].get_lines(), strict=True))
         _legend(figure, all_axes[len(panels) :], [(lines[agent], agent) for agent in agents], single)
-        figure.savefig(path, dpi=150, metadata={"Software": None})
+        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     return Path(path)
 
 

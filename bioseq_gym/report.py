@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -27,8 +29,25 @@ from bioseq_gym.suite import TARGETS
 
 PAGE, REGRET, ECDF = "README.md", "regret.png", "ecdf.png"
 Table = tuple[Sequence[str], list[tuple[str, ...]]]
-_MARK = "<!-- Made by bioseq-gym report; not edited by hand. -->"
+MARK = "<!-- Made by bioseq-gym; not edited by hand. -->"
 _LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a page says before its tables.
+
+    Attributes:
+        title: the heading.
+        text: Markdown.
+        column: the heading of one more column of the first table; none if empty.
+        cells: what it holds for each agent.
+    """
+
+    title: str = "Report"
+    text: str = ""
+    column: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 def require_packages() -> None:
@@ -37,8 +56,8 @@ def require_packages() -> None:
         raise MissingDependency(f"a report needs {' and '.join(missing)}; pip install 'bioseq-gym[report]'")
 
 
-def write_report(study: Study, folder: PathLike) -> Path:
-    """Write the page, ``README.md``, and its pictures into ``folder``, which is made.
+def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path:
+    """Write the page, ``README.md``, and its pictures into ``folder``, which is made; each file at once, the page last.
 
     Returns:
         The page.
@@ -49,14 +68,26 @@ def write_report(study: Study, folder: PathLike) -> Path:
     """
     require_packages()
     page = Path(folder) / PAGE
-    if page.exists() and not page.read_text(encoding="utf-8").startswith(_MARK):
-        raise InvalidRun(f"{page} is there and is no report; give another --out")
+    check_page(page)
     page.parent.mkdir(parents=True, exist_ok=True)
     agents = ranked(study)
-    plot_regret(study, agents, page.with_name(REGRET))
-    plot_ecdf(study, agents, page.with_name(ECDF))
-    page.write_text("\n".join(_page(study, agents)), encoding="utf-8")
+    for plot, name in ((plot_regret, REGRET), (plot_ecdf, ECDF)):
+        os.replace(plot(study, agents, page.with_name(f".new.{name}")), page.with_name(name))
+    write_page(page, _page(study, agents, front))
     return page
+
+
+def check_page(page: Path) -> None:
+    """Raise InvalidRun if there is a page that this program did not make."""
+    if page.exists() and not page.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise InvalidRun(f"{page} is there and was not made by bioseq-gym; give another folder, or move it away")
+
+
+def write_page(page: Path, lines: Iterable[str]) -> None:
+    """Write a page, which begins with :data:`MARK`, all or nothing."""
+    temporary = page.with_name(f".new.{page.name}")
+    temporary.write_text("\n".join(lines), encoding="utf-8")
+    os.replace(temporary, page)
 
 
 def ranked(study: Study) -> list[str]:
@@ -82,8 +113,8 @@ def effort_table(study: Study, agents: Sequence[str]) -> Table:
     for agent in agents:
         results = study.of_agent(agent)
         evaluations, wall = (np.median([getattr(r, name) for r in results]) for name in ("evaluations", "wall_s"))
-        shares = [np.median([getattr(r, name) for r in results]) for name in ("feasible", "distinct", "diversity")]
-        rows.append((agent, f"{evaluations:,.0f}", *(f"{100 * share:.0f} %" for share in shares), f"{wall:.1f} s"))
+        shares = [_share([getattr(r, name) for r in results]) for name in ("feasible", "distinct", "diversity")]
+        rows.append((agent, f"{evaluations:,.0f}", *shares, f"{wall:.1f} s"))
     return ("agent", "evaluations", "feasible", "distinct", "diversity", "wall time"), rows
 
 
@@ -124,23 +155,31 @@ def comparison_table(study: Study, agents: Sequence[str]) -> Table:
     return ("", *agents), [(a, *(cells[a, b] for b in agents)) for a in agents]
 
 
-def _page(study: Study, agents: Sequence[str]) -> list[str]:
+def with_column(table: Table, name: str, cells: Mapping[str, str]) -> Table:
+    """The table of agents with one more column, whose ``cells`` go by the agent."""
+    header, rows = table
+    return (*header, name), [(*row, cells[row[0]]) for row in rows]
+
+
+def _page(study: Study, agents: Sequence[str], front: Front) -> list[str]:
+    regret = regret_table(study, agents)
     parts = study.by_shape()
     sizes = sorted({len(group) for of_task in study.results.values() for group in of_task.values()})
     several = len(agents) > 1
     return [
-        _MARK,
-        "# Report",
+        MARK,
+        f"# {front.title}",
         "",
+        *([front.text, ""] if front.text else ()),
         f"{_plural(study.runs, 'run')} of {_plural(len(agents), 'agent')} on {_plural(len(study.tasks), 'task')}, "
         f"{'–'.join(str(n) for n in {sizes[0]: 0, sizes[-1]: 0})} of each agent on each task, with a budget of "
         f"{study.budget:,} distinct evaluations.",
         "",
+        *_section("Regret", with_column(regret, front.column, front.cells) if front.column else regret),
         f"![Simple regret against distinct evaluations]({REGRET})",
         "",
         f"![Share of targets reached against distinct evaluations]({ECDF})",
         "",
-        *_section("Regret", regret_table(study, agents)),
         *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
         *_running_times(parts, agents),
         *_section("Sequences", effort_table(study, agents)),
@@ -175,7 +214,8 @@ _DEFINITIONS = f"""## How the numbers are defined
   {", ".join(f"{target:g}" for target in TARGETS)}, that are reached after so many evaluations.
 - **Sequences** are described by medians over runs: evaluations spent; the feasible share of the distinct sequences; the
   distinct share of all that was asked; diversity, the mean share of positions in which two of a run's hundred best
-  feasible sequences differ, the newest first among equals; and the wall time that the run states.
+  feasible sequences differ, the newest first among equals; and the wall time that the run states. A dash is a share
+  that an abridged submission does not tell.
 - **Ranks**: on each task agents are ranked by the median AOCC of their runs, equals sharing the mean of their ranks;
   the mean over tasks, with an interval as above. 1 is the best. Tables are in this order.
 - **Comparisons** are of AOCC: the share of pairs of runs on the same task that the row's agent wins over the column's,
@@ -249,6 +289,11 @@ def _repeats(study: Study, agent: str) -> bool:
 def _interval(value: float, ends: Sequence[float] | NDArray[np.float64] | None, digits: int = 3) -> str:
     text = f"{value:.{digits}f}"
     return text if ends is None else f"{text} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+
+def _share(shares: Sequence[float]) -> str:
+    """The median; none where one is unknown."""
+    return "-" if np.isnan(shares).any() else f"{100 * np.median(shares):.0f} %"
 
 
 def _effect(effect: float, p: float) -> str:

@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -90,6 +90,20 @@ class Result:
         sequences, values = run.ledger.sequences[:budget], run.ledger.values[:budget]
         curve = RegretCurve.of(values, task.initial_value)
         best = curve.evaluations[-1] - 1
+        return cls.stated(
+            manifest,
+            budget,
+            evaluations=len(values),
+            curve=curve,
+            solution=task.initial_solution if best < 0 else sequences[best].astype(np.int64),
+            feasible=feasible_share(values),
+            distinct=distinct_share(run.ledger.asked_counts[:budget]),
+            diversity=diversity(sequences, values),
+        )
+
+    @classmethod
+    def stated(cls, manifest: Manifest, budget: int, **numbers: Any) -> Result:
+        """A result of the run of ``manifest`` on ``budget``, with the fields from ``evaluations`` to ``diversity``."""
         return cls(
             task=manifest["task"],
             agent=manifest["agent"],
@@ -97,13 +111,8 @@ class Result:
             constraints_known=manifest["environment"]["reveal_constraints"],
             seed=manifest["seed"],
             budget=budget,
-            evaluations=len(values),
-            curve=curve,
-            solution=task.initial_solution if best < 0 else sequences[best].astype(np.int64),
-            feasible=feasible_share(values),
-            distinct=distinct_share(run.ledger.asked_counts[:budget]),
-            diversity=diversity(sequences, values),
             wall_s=manifest["wall_s"],
+            **numbers,
         )
 
     def regret_at(self, evaluations: int) -> float | None:
@@ -113,12 +122,21 @@ class Result:
     @property
     def label(self) -> str:
         """The agent's name in a table."""
-        return f"{self.agent} (constraints known)" if self.constraints_known else self.agent
+        return agent_label(self.agent, self.constraints_known)
+
+
+def agent_label(agent: str, constraints_known: bool) -> str:
+    """An agent's name in a table."""
+    return f"{agent} (constraints known)" if constraints_known else agent
 
 
 def agent_labels(results: Iterable[Result]) -> list[str]:
     """What a table calls each result's agent: its label, with a mark of the settings where it has several."""
-    pairs = [(result.label, result.config) for result in results]
+    return marked_labels([(result.label, result.config) for result in results])
+
+
+def marked_labels(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """As :func:`agent_labels`, from labels and configs as canonical JSON."""
     several = {label for label, count in Counter(label for label, _ in set(pairs)).items() if count > 1}
     marks = {config: hashlib.sha256(config.encode()).hexdigest()[:4] for _, config in set(pairs)}
     return [f"{label} #{marks[config]}" if label in several else label for label, config in pairs]
@@ -198,15 +216,22 @@ def make_env(agent: Agent, task: Task, budget: int, ledger: Ledger | str | os.Pa
 
 def outcome(task: Task, ledger: Ledger, budget: int) -> Manifest:
     """The numbers of a result, computed from the ledger; the regret at the checkpoints that the budget reaches."""
-    curve = RegretCurve.of(ledger.values, task.initial_value)
+    values = ledger.values
     return {
         "evaluations": len(ledger),
         "calls": int(ledger.call_numbers[-1]) if len(ledger) else 0,
+        **regret_numbers(RegretCurve.of(values, task.initial_value), budget),
+        "feasible_share": feasible_share(values),
+        "ledger_sha256": hashlib.sha256(ledger.to_bytes()).hexdigest(),
+    }
+
+
+def regret_numbers(curve: RegretCurve, budget: int) -> Manifest:
+    """Those of the numbers of :func:`outcome` that its curve of regret gives."""
+    return {
         "best_value": 1.0 - curve.last,
         "simple_regret": curve.last,
         "simple_regret_at": {str(n): float(curve.at(n)) for n in CHECKPOINTS if n <= budget},
-        "feasible_share": feasible_share(ledger.values),
-        "ledger_sha256": hashlib.sha256(ledger.to_bytes()).hexdigest(),
     }
 
 
@@ -226,11 +251,16 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write the manifest with its own checksum, all or nothing."""
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    content["sha256"] = _checksum(content)
+    text = json.dumps(sealed(manifest), indent=2, sort_keys=True, allow_nan=False)
     temporary = directory / f"{MANIFEST}.new"
-    temporary.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, directory / MANIFEST)
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """The manifest with its own checksum, as a file holds it and :func:`check_manifest` takes it."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return {**content, "sha256": _checksum(content)}
 
 
 def parse_manifest(text: str | bytes, name: str) -> Manifest:
@@ -239,6 +269,12 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
         manifest = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidRun(f"{name} is not JSON; restore it, or run the agent again") from None
+    return check_manifest(manifest, name)
+
+
+def check_manifest(content: Any, name: str) -> Manifest:
+    """``content``, parsed JSON, as a manifest, without its checksum. Raises as :func:`parse_manifest` does."""
+    manifest = dict(content) if isinstance(content, dict) else content
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InvalidRun(f"{name} is not a manifest of format {FORMAT}; run the agent again with this version")
     if manifest.pop("sha256", None) != _checksum(manifest):
@@ -253,7 +289,8 @@ def invalid_fields(manifest: Manifest) -> list[str]:
     return [key for key, is_valid in _FIELDS.items() if not is_valid(manifest.get(key))]
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether parsed JSON is an integer from 0 to 2^63 - 1."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
@@ -262,7 +299,7 @@ def _is_environment(value: Any) -> bool:
         isinstance(value, dict)
         and value.keys() == {"id", "num_envs", "reveal_constraints"}
         and value["id"] in ENVIRONMENTS
-        and _is_count(value["num_envs"])
+        and is_count(value["num_envs"])
         and isinstance(value["reveal_constraints"], bool)
     )
 
@@ -274,8 +311,8 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "agent": lambda value: isinstance(value, str) and AGENT_NAME.fullmatch(value) is not None,
     "environment": _is_environment,
     "config": lambda value: isinstance(value, dict),
-    "seed": _is_count,
-    "budget": lambda value: _is_count(value) and value > 0,
+    "seed": is_count,
+    "budget": lambda value: is_count(value) and value > 0,
     "wall_s": lambda value: isinstance(value, (int, float)) and 0.0 <= value < 1e12,  # which NaN is not
 }
 

@@ -1,4 +1,4 @@
-"""A study: the runs of some agents on some tasks, read from directories and checked to be comparable."""
+"""A study: the runs of some agents on some tasks, read from directories and submissions, checked to be comparable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun
-from bioseq_gym.leaderboard import read_submission
 from bioseq_gym.metrics import CHECKPOINTS
-from bioseq_gym.runs import LEDGER, MANIFEST, Result, agent_labels, read_run
+from bioseq_gym.runs import MANIFEST, Result, agent_labels, read_run
+from bioseq_gym.submission import read_submission, verify
 from bioseq_gym.suite import load_task
 from bioseq_gym.sweep.plan import PLAN, check_finished
 
 PathLike = str | os.PathLike[str]
+SUBMISSIONS, SUFFIX = "submissions", ".zip"
+"""Of a leaderboard's board: the folder of its submissions, and how their files' names end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +121,23 @@ def _shape_name(V: float, L: float, c: float, k: float, q: float, epistasis: flo
     return f"{name}, e={epistasis:g}" if epistasis else name
 
 
-def find_runs(paths: Iterable[PathLike]) -> list[Path]:
-    """The run directories that ``paths`` are or hold, at any depth, each once; submissions count as well.
+def find_runs(paths: Iterable[PathLike], *, unfinished: bool = False) -> list[Path]:
+    """The run directories that ``paths`` are or hold, at any depth, each once.
+
+    Args:
+        paths: directories; and files, which are taken for submissions.
+        unfinished: whether a sweep may lack some of its runs.
+
+    Returns:
+        Run directories, and after those of a folder the submissions of the leaderboards in it.
 
     Raises:
         InvalidRun: a path is no run directory and holds none, or it holds a sweep that is not finished.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        inside = [path] if (path / MANIFEST).exists() else sorted(p.parent for p in path.rglob(f"[!.]*/{MANIFEST}"))
-        for plan in sorted(path.rglob(PLAN)):
+        inside = [path] if path.is_file() or (path / MANIFEST).exists() else _inside(path)
+        for plan in () if unfinished else sorted(path.rglob(PLAN)):
             check_finished(plan)
         if not inside:
             raise InvalidRun(f"{path} is not a run directory and holds none; see bioseq-gym run --help")
@@ -136,32 +145,45 @@ def find_runs(paths: Iterable[PathLike]) -> list[Path]:
     return list(found.values())
 
 
-def read_study(directories: Iterable[PathLike], budget: int | None = None) -> Study:
-    """Read finished runs, one ledger at a time.
+def _inside(folder: Path) -> list[Path]:
+    runs = sorted(path.parent for path in folder.rglob(f"[!.]*/{MANIFEST}"))
+    return runs + sorted(folder.rglob(f"{SUBMISSIONS}/[!.]*{SUFFIX}"))
+
+
+def read_study(paths: Iterable[PathLike], budget: int | None = None) -> Study:
+    """Read finished runs, one ledger at a time, and submissions, which are replayed.
 
     Args:
-        directories: as from :func:`find_runs`.
+        paths: as from :func:`find_runs`.
         budget: read only so many evaluations of each run; by default all.
 
     Raises:
         InvalidRun: a run can't be read, is not finished, is of another function than its task's or of a smaller budget
             than ``budget``, or the runs are not comparable, see :meth:`Study.of`.
         InvalidLedger: a ledger can't be read.
-        InvalidSubmission: a submission can't be read.
+        InvalidSubmission: a submission can't be read or does not verify.
     """
-    return Study.of([_read(Path(directory), budget) for directory in directories])
+    return Study.of([result for path in map(Path, paths) for result in _read(path, budget)])
 
 
-def _read(path: Path, budget: int | None) -> Result:
-    packed = (path / f"{LEDGER}.xz").exists()
-    run = read_submission(path) if packed else read_run(path)
+def _read(path: Path, budget: int | None) -> list[Result]:
+    if path.is_file():
+        submission = read_submission(path)
+        verify(submission)
+        _check_cut(path, submission.runs[0].manifest["budget"], budget)
+        return submission.results(budget)
+    run = read_run(path)
     if run.manifest["status"] != "finished":
         raise InvalidRun(f"{path} is not finished; go on with bioseq-gym run ... --resume")
     if run.ledger.digest != load_task(run.manifest["task"]).digest:
         raise InvalidRun(f"{path} was run on another function than {run.manifest['task']} is now; run it again")
-    if budget is not None and not 1 <= budget <= run.manifest["budget"]:
+    _check_cut(path, run.manifest["budget"], budget)
+    return [Result.of(run, budget)]
+
+
+def _check_cut(path: Path, own: int, budget: int | None) -> None:
+    if budget is not None and not 1 <= budget <= own:
         raise InvalidRun(
-            f"{path} has a budget of {run.manifest['budget']:,}, so it can't be cut at {budget:,}; "
+            f"{path} has a budget of {own:,}, so it can't be cut at {budget:,}; "
             "give a --budget from 1 to that of the shortest run"
         )
-    return Result.of(run, budget)

@@ -162,3 +162,39 @@ def load_suite(name: str) -> Suite:
     if name not in _SUITES:
         raise UnknownName.of("suite", name, _SUITES, "bioseq-gym tasks")
     return _SUITES[name]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a submission is complete over, and what a leaderboard's board is for: a suite, or one task.
+
+    Attributes:
+        name: of the suite or of the task.
+        tasks: names for :func:`load_task`.
+        seeds: the runs of each task have the seeds 0 .. ``seeds`` - 1; None for any number of them from 1.
+        budget: of every run; None for any that all of them share.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    seeds: int | None = None
+    budget: int | None = None
+
+
+def load_scope(name: str) -> Scope:
+    """The suite of that name or, under its own name, a task as a suite of itself.
+
+    Raises:
+        UnknownName: there is neither, or the task is called otherwise; the message names the near ones.
+        InvalidSpec: the numbers in a generated task's name make no function.
+    """
+    if name in _SUITES:
+        suite = _SUITES[name]
+        return Scope(name, suite.tasks, suite.seeds, suite.budget)
+    try:
+        task = load_task(name)
+    except UnknownName:
+        raise UnknownName.of("suite or task", name, [*_SUITES, *task_names()], "bioseq-gym tasks") from None
+    if task.name != name:
+        raise UnknownName(f"the task {name} is called {task.name}; give that name")
+    return Scope(name, (name,))

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from submissions import sweep
 
 from bioseq_gym import Ehrlich
+from bioseq_gym.submission import Submission, pack
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -73,3 +75,23 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Ehrlich, "score", counted)
     return sizes
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return sweep(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return sweep(tmp_path_factory.mktemp("others"), "random")
+
+
+@pytest.fixture(scope="session")
+def whole(runs: list[Path]) -> Submission:
+    return pack(runs, "smoke")
+
+
+@pytest.fixture(scope="session")
+def abridged(runs: list[Path]) -> Submission:
+    return pack(runs, "smoke", abridged=True)

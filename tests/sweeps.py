@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bioseq_gym.leaderboard import verify
+from bioseq_gym.replay import verify
 from bioseq_gym.runs import LEDGER, read_run
 
 WALK = """

@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit status, and errors of one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bioseq_gym import __version__, load_suite, suite_names, task_names
 from bioseq_gym.cli import main
 from bioseq_gym.runs import LEDGER, MANIFEST, read_run, write_manifest
+from bioseq_gym.submission import read_submission, to_bytes
 
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 
@@ -30,7 +32,12 @@ def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["tasks"], ["run"], ["run", "genetic"], ["sweep"], ["report"], ["submit"], ["leaderboard"]]
+    "command",
+    [
+        [],
+        *([name] for name in ("tasks", "run", "sweep", "report", "pack", "verify", "submit", "leaderboard")),
+        ["run", "genetic"],
+    ],
 )
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     status, out, err = run(capsys, *command, "--help")
@@ -113,9 +120,12 @@ def test_resume_goes_on(capsys: pytest.CaptureFixture[str], finished: Path) -> N
         (["run", "random", "--batch-size", "0"], "--batch-size of random is 0; give at least 1"),
         (["run", "random", "--no-such-option"], "unrecognized arguments: --no-such-option"),
         (["report", "nowhere"], "nowhere is not a run directory"),
-        (["submit", "nowhere"], "nowhere is not a run directory"),
+        (["pack", "nowhere", "--suite", "smoke", "--out", "a.zip"], "nowhere is not a run directory"),
+        (["pack", "nowhere", "--suite", "smok", "--out", "a.zip"], "no suite or task 'smok'. Did you mean 'smoke'"),
+        (["verify", "nowhere"], "there is no file nowhere; give a submission, which bioseq-gym pack makes of runs"),
+        (["submit", "nowhere"], "there is no file nowhere; give a submission"),
         (["leaderboard", "--board", "nowhere"], "there is no leaderboard in nowhere"),
-        (["leaderboard", "--task", "llome/x"], "there is no task 'llome/x'"),
+        (["leaderboard", "llome/x"], "there is no suite or task 'llome/x'"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         ([], "the following arguments are required: COMMAND"),
     ],
@@ -188,15 +198,48 @@ def test_a_path_with_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[st
     assert str(tmp_path / "[a]x[" / "[red]") in err
 
 
-def test_submit_and_leaderboard(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
-    status, out, _ = run(capsys, "submit", finished, "--board", tmp_path / "board")
-    assert status == 0
-    assert out.startswith(f"verified {finished}")
-    status, out, _ = run(capsys, "leaderboard", "--board", tmp_path / "board", "--task", TASK)
-    assert status == 0
-    assert "random" in out
-    status, out, _ = run(capsys, "leaderboard", "--board", tmp_path / "board", "--task", "llome/ehr-V32-L32-c4-k4-q2")
-    assert (status, out) == (0, "no submission on llome/ehr-V32-L32-c4-k4-q2 yet\n")
+def test_pack_verify_submit_and_leaderboard(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
+    board, files = ["--board", tmp_path / "board"], [tmp_path / "new" / "a.zip", tmp_path / "b.zip"]
+    status, out, _ = run(capsys, "pack", finished.parent, "--suite", TASK, "--out", files[0])
+    assert (status, out) == (
+        0,
+        f"packed 1 run of random on {TASK}, whole: {files[0]}, {files[0].stat().st_size:,} bytes\n",
+    )
+    status, out, _ = run(
+        capsys, "pack", finished, "--suite", TASK, "--abridged", "--agent", "random", "--out", files[1]
+    )
+    assert (status, files[1].stat().st_size < files[0].stat().st_size) == (0, True)
+    status, out, err = run(capsys, "verify", *files)
+    assert (status, err) == (0, "")
+    kinds = dict(zip(files, ("whole", "abridged"), strict=True))
+    assert out == "".join(f"verified {file}: 1 run of random on {TASK}, {kind}\n" for file, kind in kinds.items())
+    status, out, _ = run(capsys, "submit", files[1], *board)
+    assert (
+        status,
+        out.startswith(f"verified {files[1]}: {tmp_path / 'board' / TASK / 'submissions' / 'random-'}"),
+    ) == (0, True)
+    for arguments in ([], [TASK], [TASK, "--rebuild"]):
+        status, out, _ = run(capsys, "leaderboard", *arguments, *board)
+        assert (status, "random" in out, "abridged" in out, "built" in out) == (0, True, True, "--rebuild" in arguments)
+    status, out, _ = run(capsys, "leaderboard", "smoke", *board)
+    assert (status, out) == (0, "no submission on smoke yet\n")
+    status, out, _ = run(capsys, "report", files[1], "--out", tmp_path / "report")
+    assert (status, TASK in out) == (0, True)
+
+
+def test_verify_prints_each_fault_on_a_line(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
+    good, bad, broken = (tmp_path / f"{name}.zip" for name in ("good", "bad", "broken"))
+    assert run(capsys, "pack", finished, "--suite", TASK, "--out", good)[0] == 0
+    (packed,) = (submission := read_submission(good)).runs
+    forged = {**packed.manifest, "best_value": 0.5, "calls": 99}
+    bad.write_bytes(to_bytes(replace(submission, runs=(replace(packed, manifest=forged),))))
+    broken.write_text("hello")
+    status, out, err = run(capsys, "verify", bad, good, broken)
+    assert (status, out.startswith(f"verified {good}")) == (1, True)
+    assert [line.split(": ")[1] for line in err.splitlines()] == [str(bad), str(bad), f"{broken} is refused"]
+    assert "it states calls = 99, the replay gives" in err
+    status, _, err = run(capsys, "submit", good, bad, "--board", tmp_path / "board")
+    assert (status, err.count("\n"), (tmp_path / "board").exists()) == (1, 1, False)
 
 
 def cut(path: Path) -> None:
@@ -221,17 +264,15 @@ def edit(path: Path) -> None:
         (edit, "was edited: its checksum does not fit"),
     ],
 )
-def test_a_submission_that_fails_its_check_is_exit_status_1(
+def test_a_run_that_fails_its_check_is_exit_status_1(
     capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path, damage: object, message: str
 ) -> None:
     assert callable(damage)
-    good = tmp_path / "good"
-    assert run(capsys, "run", "random", "--budget", 20, "--out", good, "--quiet")[0] == 0
     damage(finished)
-    status, _, err = run(capsys, "submit", good, finished, "--board", tmp_path / "board")
+    status, _, err = run(capsys, "pack", finished, "--suite", TASK, "--out", tmp_path / "a.zip")
     assert (status, err.count("\n")) == (1, 1)
     assert message in err
-    assert not (tmp_path / "board").exists()  # not the good one either: all are checked before the first one lands
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_an_interrupted_run_says_how_to_go_on(

@@ -19,6 +19,7 @@ from bioseq_gym.cli import main
 REPOSITORY = Path(__file__).resolve().parents[1]
 Make = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
+VERIFIERS = ("leaderboard", "replay", "submission/")
 # (room, what it must never import, what of that is allowed all the same); a name covers what is below it
 RULES: list[tuple[str, set[str], set[str]]] = [
     ("bioseq_gym/", {"bioseq_gym.agents", "torch", "transformers", "sb3_contrib", "stable_baselines3"}, set()),
@@ -28,7 +29,7 @@ RULES: list[tuple[str, set[str], set[str]]] = [
         {"bioseq_gym.compiled", "bioseq_gym.errors", "bioseq_gym.functions"},
     ),
     ("bioseq_gym/envs/", {"bioseq_gym.functions.kernels"}, set()),
-    ("bioseq_gym/leaderboard", {"bioseq_gym.agent", "importlib", "runpy"}, set()),
+    *((f"bioseq_gym/{room}", {"bioseq_gym.agent", "importlib", "runpy"}, set()) for room in VERIFIERS),
     (
         "agents/",
         {"bioseq_gym"},
@@ -100,6 +101,7 @@ def test_imports_go_one_way(path: str) -> None:
         ("bioseq_gym/envs/build.py", "from bioseq_gym.functions import kernels", {"bioseq_gym.functions.kernels"}),
         ("bioseq_gym/leaderboard/verify.py", "import importlib.util", {"importlib.util"}),
         ("bioseq_gym/leaderboard.py", "from bioseq_gym.agent import load_agent", {"bioseq_gym.agent.load_agent"}),
+        ("bioseq_gym/submission/verify.py", "import bioseq_gym.agent", {"bioseq_gym.agent"}),
         ("agents/new_agent.py", "import bioseq_gym", {"bioseq_gym"}),
         (
             "agents/new_agent.py",

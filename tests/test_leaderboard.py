@@ -1,289 +1,269 @@
-"""Submitting, verifying by replay, and the table."""
+"""Boards: what is put on them and what is refused, their pages, and studies of submissions."""
 
-import json
-import lzma
-import tracemalloc
-import zlib
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from submissions import TASK, changed, saved, stating, tree
 
-from bioseq_gym import InvalidSubmission, Ledger, load_task
+from bioseq_gym import InvalidRun, InvalidSubmission, load_task
 from bioseq_gym.agent import load_agent
-from bioseq_gym.budget.records import record_dtype
-from bioseq_gym.leaderboard import SUBMISSIONS, TABLE, read_board, submit, table, verify, write_table
-from bioseq_gym.metrics import CHECKPOINTS, RegretCurve
-from bioseq_gym.runs import LEDGER, MANIFEST, Result, Run, parse_manifest, read_run, run_agent, write_manifest
+from bioseq_gym.leaderboard import board_names, file_name, read_board, rebuild, submit
+from bioseq_gym.report import PAGE, ranked, regret_table, running_time_table
+from bioseq_gym.runs import run_agent
+from bioseq_gym.study import SUBMISSIONS, find_runs, read_study
+from bioseq_gym.submission import Submission, pack
 
-TASK = load_task("llome/ehr-V32-L32-c4-k4-q4")
+BOARDS = Path(__file__).parents[1] / "leaderboards"
+
+
+def test_submitting_makes_the_board_and_its_pages(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
+    first, second = saved(abridged, tmp_path / "a.zip"), saved(pack(others, "smoke"), tmp_path / "b.zip")
+    on_task = saved(pack(others, TASK, abridged=True), tmp_path / "c.zip")
+    root = tmp_path / "board"
+    paths = submit([first, second, on_task], root)
+    assert paths[0] == root / "smoke" / SUBMISSIONS / file_name(abridged)
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in (first, second, on_task)]
+    assert sorted(tree(root)) == sorted(
+        [
+            PAGE,
+            *(f"{board}/{name}" for board in ("smoke", TASK) for name in (PAGE, "regret.png", "ecdf.png")),
+            *(str(path.relative_to(root)) for path in paths),
+        ]
+    )
+    index = (root / PAGE).read_text()
+    assert "- [smoke](smoke/README.md): 2 submissions; 2 tasks, 2 seeds each, 300 evaluations a run\n" in index
+    assert f"- [{TASK}]({TASK}/README.md): 1 submission\n" in index
+    page = (root / "smoke" / PAGE).read_text()
+    assert "# smoke\n" in page
+    assert "**What it cannot prove:**" in page
+    assert f"| [abridged]({SUBMISSIONS}/{paths[0].name}) |" in page
+    assert f"| [whole]({SUBMISSIONS}/{paths[1].name}) |" in page
+    before = tree(root)
+    assert submit([second, first], root) == [paths[1], paths[0]]  # again
+    assert rebuild(root) == [root / TASK / PAGE, root / "smoke" / PAGE]
+    assert tree(root) == before
+
+
+@pytest.fixture(scope="module")
+def made_once(abridged: Submission, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("boards")
+    submit([saved(abridged, home / "genetic.zip")], home / "board")
+    return home / "board"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run_agent(load_agent("random"), TASK, budget=120, seed=0, out=tmp_path / "run")
-    return read_run(tmp_path / "run")
+def board(made_once: Path, tmp_path: Path) -> Path:
+    """A board with one submission."""
+    return Path(shutil.copytree(made_once, tmp_path / "board"))
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def changed(run: Run, edit: Callable[[dict[str, Any]], Any]) -> Run:
-    manifest = json.loads(json.dumps(run.manifest))
-    edit(manifest)
-    return Run(run.path, manifest, run.ledger)
-
-
-def relabelled(run: Run, **columns: np.ndarray) -> Run:
-    """The run with a ledger that is well-formed, checksums included, and tells another story."""
-    data, dtype = run.ledger.to_bytes(), record_dtype(run.ledger.L)
-    header, records = data[:64], np.frombuffer(data[64:], dtype).copy()
-    for name, column in columns.items():
-        records[name] = column
-    check = zlib.crc32(header)
-    for record in records:
-        record["check"] = check = zlib.crc32(record.tobytes()[:-4], check)
-    return Run(run.path, run.manifest, Ledger.from_bytes(header + records.tobytes()))
-
-
-def test_a_submission_keeps_manifest_and_ledger_and_makes_the_table(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    assert folder.parent == tmp_path / "board" / SUBMISSIONS / TASK.name
-    assert sorted(tree(tmp_path / "board")) == sorted(
-        [TABLE, *(str((folder / name).relative_to(tmp_path / "board")) for name in (MANIFEST, f"{LEDGER}.xz"))]
-    )
-    assert lzma.decompress((folder / f"{LEDGER}.xz").read_bytes()) == run.ledger.to_bytes()
-    assert parse_manifest((folder / MANIFEST).read_bytes(), "it") == run.manifest
-    assert f"## {TASK.name}" in (tmp_path / "board" / TABLE).read_text()
-
-
-def test_submitting_again_changes_no_byte(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    before = tree(tmp_path / "board")
-    assert submit([run], tmp_path / "board") == [folder]
-    assert tree(tmp_path / "board") == before
-
-
-def change_one_value(run: Run) -> Run:
-    values = run.ledger.values
-    values[57] = 0.5
-    return relabelled(run, value=values)
-
-
-def infeasible_made_feasible(run: Run) -> Run:
-    values = run.ledger.values
-    values[int(np.isneginf(values).argmax())] = 0.0
-    return relabelled(run, value=values)
-
-
-FAULTS: dict[str, tuple[Callable[[Run], Run], str]] = {
-    "one value changed": (change_one_value, r"1 of 120 values are not what the function gives, the first in record 58"),
-    "an infeasible row made feasible": (infeasible_made_feasible, "1 of 120 values are not what the function gives"),
-    "a better best value": (
-        lambda r: changed(r, lambda m: m.update(best_value=1.0)),
-        "states best_value = 1.0, the ledger",
-    ),
-    "a smaller regret": (
-        lambda r: changed(r, lambda m: m["simple_regret_at"].update({"100": 0.0})),
-        "simple_regret_at",
-    ),
-    "fewer evaluations": (
-        lambda r: changed(r, lambda m: m.update(evaluations=9)),
-        "states evaluations = 9, the ledger gives",
-    ),
-    "a budget overspent": (lambda r: changed(r, lambda m: m.update(budget=119)), "120 evaluations on a budget of 119"),
-    "another function": (lambda r: changed(r, lambda m: m.update(digest="0" * 64)), "was run on another function"),
-    "another task": (lambda r: changed(r, lambda m: m.update(task="llome/ehr-V32-L32-c4-k4-q2")), "another function"),
-    "a name that is not canonical": (
-        lambda r: changed(r, lambda m: m.update(task="ehrlich/ehr-V032-L32-c4-k4-q4-seed0")),
-        "the task's name is ehrlich/ehr-V32-L32-c4-k4-q4-seed0",
-    ),
-    "a wall time that is none": (lambda r: changed(r, lambda m: m.update(wall_s=float("nan"))), "no valid wall_s"),
-    "another ledger's digest": (
-        lambda r: changed(r, lambda m: m.update(ledger_sha256="0")),
-        "states ledger_sha256 = 0",
-    ),
-    "no such task": (lambda r: changed(r, lambda m: m.update(task="llome/ehr")), "there is no task 'llome/ehr'"),
-    "a path as task": (lambda r: changed(r, lambda m: m.update(task="../../etc")), r"there is no task"),
-    "a path as agent": (lambda r: changed(r, lambda m: m.update(agent="../me")), "no valid agent"),
-    "markup as agent": (
-        lambda r: changed(r, lambda m: m.update(agent="<b>me</b>")),
-        "no valid agent",
-    ),
-    "an unfinished run": (lambda r: changed(r, lambda m: m.update(status="running")), "not finished; go on with"),
-    "no environment": (lambda r: changed(r, lambda m: m.pop("environment")), "no valid environment"),
-    "no seed": (lambda r: changed(r, lambda m: m.pop("seed")), "no valid seed"),
-    "a budget that is a string": (lambda r: changed(r, lambda m: m.update(budget="120")), "no valid budget"),
-    "rows asked that decrease": (
-        lambda r: relabelled(r, asked=r.ledger.asked_counts[::-1]),
-        "counts of rows asked and of calls do not increase",
-    ),
-    "a call number 0": (
-        lambda r: relabelled(r, call=r.ledger.call_numbers * 0),
-        "counts of rows asked and of calls do not increase",
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_what_does_not_replay_is_refused_and_nothing_is_written(run: Run, tmp_path: Path, fault: str) -> None:
-    tamper, message = FAULTS[fault]
-    with pytest.raises(InvalidSubmission, match=message):
-        submit([run, tamper(run)], tmp_path / "board")
-    assert not (tmp_path / "board").exists()
-    verify(run)  # the untouched one passes
-
-
-def test_all_faults_are_named_at_once(run: Run) -> None:
-    broken = changed(change_one_value(run), lambda m: m.update(budget=3, feasible_share=1.0))
-    with pytest.raises(InvalidSubmission) as refused:
-        verify(broken)
-    for part in ("on a budget of 3", "values are not what the function gives", "states feasible_share"):
-        assert part in str(refused.value)
-
-
-def test_a_submission_altered_on_the_board_is_found(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    assert len(read_board(tmp_path / "board")) == 1
-    data = bytearray(lzma.decompress((folder / f"{LEDGER}.xz").read_bytes()))
-    data[64 + 40] ^= 1
-    (folder / f"{LEDGER}.xz").write_bytes(lzma.compress(bytes(data)))
-    with pytest.raises(InvalidSubmission, match=r"refused: .*record 1 of 120 fails its checksum"):
-        read_board(tmp_path / "board")
-    (folder / f"{LEDGER}.xz").write_bytes(b"not xz")
-    with pytest.raises(InvalidSubmission, match="is refused"):
-        read_board(tmp_path / "board")
-
-
-def test_a_forged_submission_on_the_board_is_found(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    write_manifest(folder, {**run.manifest, "best_value": 1.0})  # with a checksum that fits
-    with pytest.raises(InvalidSubmission, match="states best_value = 1"):
-        read_board(tmp_path / "board")
-
-
-def test_a_ledger_counts_once_under_one_label(run: Run, tmp_path: Path) -> None:
-    submit([run], tmp_path / "board")
-    before = tree(tmp_path / "board")
-    for edit in ({"seed": 1}, {"agent": "other"}, {"budget": 200}):
-        with pytest.raises(InvalidSubmission, match=r"its ledger is that of .* under another label"):
-            submit([changed(run, lambda m, edit=edit: m.update(edit))], tmp_path / "board")  # type: ignore[misc]
-    assert tree(tmp_path / "board") == before
-
-
-def test_a_seed_counts_once(run: Run, tmp_path: Path) -> None:
-    other = run_agent(load_agent("random"), TASK, budget=120, seed=1, out=tmp_path / "other")
-    twin = changed(other, lambda m: m.update(seed=0))
-    for runs in ([run, twin], [twin, run]):
-        with pytest.raises(InvalidSubmission, match="has the same agent, settings and seed and another ledger"):
-            submit(runs, tmp_path / "board")
-    assert not (tmp_path / "board").exists()
-
-
-def test_nothing_is_stored_on_a_board_that_does_not_verify(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    (folder / f"{LEDGER}.xz").write_bytes(b"not xz")
-    other = run_agent(load_agent("random"), TASK, budget=120, seed=1, out=tmp_path / "other")
-    before = tree(tmp_path / "board")
-    with pytest.raises(InvalidSubmission, match=folder.name):
-        submit([other], tmp_path / "board")
-    assert tree(tmp_path / "board") == before
-
-
-def test_a_compressed_ledger_is_never_unpacked_beyond_its_budget(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    bomb = lzma.compress(run.ledger.to_bytes() + bytes(10**8), preset=0)
-    (folder / f"{LEDGER}.xz").write_bytes(bomb)
-    tracemalloc.start()
-    with pytest.raises(InvalidSubmission, match="is refused"):
-        read_board(tmp_path / "board")
-    assert tracemalloc.get_traced_memory()[1] < 10**7
-    tracemalloc.stop()
-
-
-def test_the_readme_shows_the_committed_table() -> None:
-    root = Path(__file__).parents[1]
-    lines = (root / "leaderboards" / TABLE).read_text().splitlines()
-    rows = [line for line in lines if line.startswith("|")]
-    assert "\n".join(rows) in (root / "README.md").read_text()
-
-
-def test_an_unfinished_copy_of_a_killed_submit_is_not_read(run: Run, tmp_path: Path) -> None:
-    (folder,) = submit([run], tmp_path / "board")
-    (folder.parent / ".incoming-x").mkdir()
-    (folder.parent / ".incoming-x" / MANIFEST).write_text("{")
-    assert len(read_board(tmp_path / "board")) == 1
-
-
-def result(
-    agent: str = "a",
-    seed: int = 0,
-    regret: tuple[float, ...] = (0.9, 0.5, 0.1),
-    budget: int = 10_000,
-    config: str = "{}",
-    constraints_known: bool = False,
-) -> Result:
-    return Result(
-        task="t",
-        agent=agent,
-        config=config,
-        constraints_known=constraints_known,
-        seed=seed,
-        budget=budget,
-        evaluations=budget,
-        curve=RegretCurve(np.array([0, *CHECKPOINTS])[: len(regret) + 1], np.array([1.0, *regret])),
-        solution=np.zeros(4, np.int64),
-        feasible=0.5,
-        distinct=1.0,
-        diversity=0.5,
-        wall_s=1.25,
-    )
-
-
-def test_a_row_is_the_median_over_seeds_with_quartiles() -> None:
-    header, rows = table([result(seed=s, regret=(0.9, 0.5, r)) for s, r in enumerate((0.0, 0.1, 0.2, 0.3, 0.4))])
-    assert [dict(zip(header, row, strict=True)) for row in rows] == [
-        {
-            "agent": "a",
-            "seeds": "5",
-            "budget": "10,000",
-            "regret @ 1k": "0.900 [0.900, 0.900]",
-            "regret @ 3k": "0.500 [0.500, 0.500]",
-            "regret @ 10k": "0.200 [0.100, 0.300]",
-            "feasible": "50 %",
-            "distinct": "100 %",
-            "wall time": "1.2 s",
-        }
+def renamed(submission: Submission, agent: str, runs: int = 4) -> Submission:
+    """The submission under another agent's name; all but the first ``runs`` with digests of their own."""
+    packed = [
+        replace(
+            run,
+            manifest={
+                **run.manifest,
+                "agent": agent,
+                "ledger_sha256": run.manifest["ledger_sha256"] if i < runs else f"{i:064x}",
+            },
+        )
+        for i, run in enumerate(submission.runs)
     ]
+    return replace(submission, agent=agent, runs=tuple(packed))
 
 
-def test_rows_are_sorted_by_regret_and_configs_told_apart() -> None:
-    _, rows = table(
-        [result("b"), result("a", regret=(0.9, 0.6, 0.1)), result("b", config='{"x": 1}', regret=(1.0, 1.0, 0.0))]
-    )
-    assert [row[0].split(" #")[0] for row in rows] == ["b", "b", "a"]
-    assert len({row[0] for row in rows}) == 3
+def with_budget(budget: int) -> Callable[[Submission], Submission]:
+    def make(submission: Submission) -> Submission:
+        runs = tuple(replace(run, manifest={**run.manifest, "budget": budget}) for run in submission.runs)
+        return replace(renamed(submission, "other", 0), runs=runs)
+
+    return make
 
 
-def test_who_is_shown_the_constraints_is_told_apart() -> None:
-    _, rows = table([result("a"), result("a", seed=1, constraints_known=True, regret=(0.1, 0.1, 0.0))])
-    assert [row[:2] for row in rows] == [("a (constraints known)", "1"), ("a", "1")]
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s: renamed(s, "mine"), r"4 of its 4 ledgers are those of .*genetic-.*\.zip under another name"),
+        (lambda s: renamed(s, "mine", 2), "2 of its 4 ledgers are those of"),
+        (lambda s: changed(s, lambda m: m.update(wall_s=9.0)), "is of the same agent and settings, which count once"),
+        (stating(best_value=0.5), "states best_value = 0.5"),
+        (lambda s: replace(s, runs=s.runs[:3]), "1 of 4 runs of smoke are missing"),
+    ],
+)
+def test_what_the_board_refuses_changes_nothing(
+    board: Path, abridged: Submission, tmp_path: Path, make: Callable[[Submission], Submission], message: str
+) -> None:
+    good = saved(renamed(abridged, "good", 0), tmp_path / "good.zip")
+    before = tree(board)
+    with pytest.raises(InvalidSubmission, match=message):
+        submit([good, saved(make(abridged), tmp_path / "bad.zip")], board)
+    assert tree(board) == before
 
 
-def test_a_budget_that_ends_before_a_checkpoint_has_no_regret_there() -> None:
-    header, rows = table([result("short", regret=(0.2,), budget=2000), result("long")])
-    assert [(row[0], row[5]) for row in rows] == [("long", "0.100"), ("short", "-")]
-    assert "regret @ 10k" in header
-    assert "regret @ 30k" not in header  # which no budget reaches
-    assert "regret @ 30k" in table([result(budget=30_000)])[0]
+def test_names_of_files_that_meet_are_seen(
+    board: Path, abridged: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioseq_gym.leaderboard.file_name", lambda submission: file_name(abridged))
+    with pytest.raises(InvalidSubmission, match=r"genetic-.*\.zip is there, of other settings; rename the agent"):
+        submit([saved(renamed(abridged, "mine", 0), tmp_path / "a.zip")], board)
 
 
-def test_the_committed_board_verifies_and_its_table_is_the_programs(tmp_path: Path) -> None:
-    board = Path(__file__).parents[1] / "leaderboards"
-    (tmp_path / SUBMISSIONS).symlink_to(board / SUBMISSIONS)
-    assert write_table(tmp_path).read_bytes() == (board / TABLE).read_bytes()
-    agents = {r.agent for r in read_board(board) if r.task == TASK.name}
+def test_an_agent_may_share_a_run_with_another(board: Path, abridged: Submission, tmp_path: Path) -> None:
+    submit([saved(renamed(abridged, "parts-early", 1), tmp_path / "a.zip")], board)
+    assert [s.agent for s in read_board(board, "smoke")] == ["genetic", "parts-early"]
+
+
+def test_a_board_of_a_task_has_one_budget(runs: list[Path], others: list[Path], tmp_path: Path) -> None:
+    root = tmp_path / "board"
+    submit([saved(pack(runs, TASK), tmp_path / "a.zip")], root)
+    short = [run_agent(load_agent("random"), load_task(TASK), budget=20, seed=0, out=tmp_path / "short").path]
+    with pytest.raises(InvalidSubmission, match="have a budget of 20, and those of the board 300; run it with that"):
+        submit([saved(pack(short, TASK), tmp_path / "b.zip")], root)
+    submit([saved(pack(others[:1], TASK), tmp_path / "c.zip")], root)  # with another number of seeds, though
+    assert [len(s.runs) for s in read_board(root, TASK)] == [2, 1]
+
+
+def test_a_board_that_was_altered_is_not_built_upon(board: Path, others: list[Path], tmp_path: Path) -> None:
+    good = saved(pack(others, "smoke", abridged=True), tmp_path / "good.zip")
+    (path,) = (board / "smoke" / SUBMISSIONS).iterdir()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    for act in (lambda: submit([good], board), lambda: rebuild(board), lambda: read_board(board, "smoke")):
+        with pytest.raises(InvalidSubmission, match=f"{path.name} is refused: it is no submission, or was cut"):
+            act()
+    path.write_bytes(content)
+    twin = path.with_name("twin.zip")
+    twin.write_bytes(content)
+    with pytest.raises(InvalidSubmission, match=r"twin.zip is refused: .* same agent and settings, which count once"):
+        read_board(board, "smoke")
+    twin.unlink()
+    (elsewhere := board / TASK / SUBMISSIONS).mkdir(parents=True)
+    (elsewhere / "a.zip").write_bytes(content)
+    with pytest.raises(InvalidSubmission, match=rf"a.zip is refused: it is on smoke, not on {TASK}"):
+        read_board(board, TASK)
+
+
+@pytest.mark.parametrize("page", [PAGE, f"smoke/{PAGE}"])
+def test_pages_of_someone_else_are_left_alone(abridged: Submission, tmp_path: Path, page: str) -> None:
+    root = tmp_path / "board"
+    (root / page).parent.mkdir(parents=True)
+    (root / page).write_text("# Mine")
+    with pytest.raises(InvalidRun, match="was not made by bioseq-gym"):
+        submit([saved(abridged, tmp_path / "a.zip")], root)
+    assert tree(root) == {page: b"# Mine"}
+
+
+class Killed(BaseException):
+    """Stands for a signal: what follows does not happen."""
+
+
+def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
+    board: Path, others: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(pack(others, "smoke", abridged=True), tmp_path / "random.zip")
+    before, left = tree(board), [0]
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr(os, "replace", counted(os.replace))
+    monkeypatch.setattr(os, "fsync", counted(os.fsync))
+    for steps in range(6):  # one sync; a rename for the submission, the two pictures, the page and the index
+        root, left[0] = Path(shutil.copytree(board, tmp_path / str(steps))), steps
+        with pytest.raises(Killed):
+            submit([file], root)
+        assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if steps > 1 else [])]
+        if steps < 2:
+            assert {name: data for name, data in tree(root).items() if "/.new" not in name} == before
+    left[0] = 6
+    submit([file], board)
+    left[0] = 6
+    submit([file], root)  # the last that was killed
+    assert tree(root) == tree(board)
+
+
+def test_two_submits_at_once_both_land(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
+    files = [saved(abridged, tmp_path / "a.zip"), saved(pack(others, "smoke", abridged=True), tmp_path / "b.zip")]
+    command = [sys.executable, "-m", "bioseq_gym.cli", "submit", "--board", str(tmp_path / "board")]
+    both = [subprocess.Popen([*command, str(file)], stderr=subprocess.PIPE, text=True) for file in files]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+    landed = tree(tmp_path / "board")
+    rebuild(tmp_path / "board")
+    assert tree(tmp_path / "board") == landed  # the pages are of both
+    assert len(read_board(tmp_path / "board", "smoke")) == 2
+
+
+# Studies of submissions
+
+
+def test_whole_abridged_and_the_runs_themselves_give_the_same_regret(
+    runs: list[Path], whole: Submission, abridged: Submission, tmp_path: Path
+) -> None:
+    studies = [
+        read_study(runs),
+        read_study([saved(whole, tmp_path / "whole.zip")]),
+        read_study([saved(abridged, tmp_path / "abridged.zip")]),
+    ]
+    for table in (regret_table, running_time_table):
+        assert len({str(table(study, ranked(study))) for study in studies}) == 1
+    for results in zip(*(study.of_agent("genetic") for study in studies), strict=True):
+        assert len({tuple(r.curve.evaluations.tolist()) for r in results}) == 1
+        for name in ("evaluations", "feasible", "distinct", "diversity", "wall_s", "config", "budget", "seed"):
+            assert len({getattr(result, name) for result in results}) == 1, name
+        assert len({tuple(result.solution.tolist()) for result in results}) == 1
+
+
+def test_a_study_may_be_cut(runs: list[Path], whole: Submission, abridged: Submission, tmp_path: Path) -> None:
+    files = saved(whole, tmp_path / "whole.zip"), saved(abridged, tmp_path / "abridged.zip")
+    cut, of_whole, of_abridged = (read_study(paths, budget=20) for paths in (runs, files[:1], files[1:]))
+    assert len({str(regret_table(study, ["genetic"])) for study in (cut, of_whole, of_abridged)}) == 1
+    for one, other, short in zip(*(s.of_agent("genetic") for s in (cut, of_whole, of_abridged)), strict=True):
+        assert (one.feasible, one.distinct, one.diversity) == (other.feasible, other.distinct, other.diversity)
+        assert short.evaluations == one.evaluations == 20
+        assert np.isnan([short.feasible, short.distinct, short.diversity]).all()  # which its records can't tell
+    with pytest.raises(InvalidRun, match="has a budget of 300, so it can't be cut at 301"):
+        read_study(files[1:], budget=301)
+
+
+def test_submissions_are_found_on_boards_and_verified(board: Path, abridged: Submission, tmp_path: Path) -> None:
+    (path,) = find_runs([board])
+    assert path.name == file_name(abridged)
+    assert read_study([path]).agents == ["genetic"]
+    with pytest.raises(InvalidSubmission, match="states best_value"):
+        read_study([saved(stating(best_value=0.5)(abridged), tmp_path / "b.zip")])
+
+
+# The boards of this repository
+
+
+def test_the_committed_boards_verify_and_their_pages_are_the_programs(tmp_path: Path) -> None:
+    assert "llome/ehr-V32-L32-c4-k4-q4" in board_names(BOARDS)
+    for path in BOARDS.rglob(f"{SUBMISSIONS}/*"):
+        (copy := tmp_path / path.relative_to(BOARDS)).parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    rebuild(tmp_path)
+    built, committed = tree(tmp_path), tree(BOARDS)
+    assert built.keys() == committed.keys()
+    pages = [name for name in built if name.endswith(".md")]  # pictures hang on the release of matplotlib
+    assert [built[name] for name in pages] == [committed[name] for name in pages]
+    agents = {submission.agent for submission in read_board(BOARDS, "llome/ehr-V32-L32-c4-k4-q4")}
     assert agents >= {"random", "genetic", "genetic-holo", "llome"}

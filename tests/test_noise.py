@@ -25,7 +25,7 @@ from bioseq_gym import (
     load_task,
 )
 from bioseq_gym.agent import load_agent
-from bioseq_gym.leaderboard import verify
+from bioseq_gym.replay import verify
 from bioseq_gym.runs import LEDGER, Run, read_run, run_agent
 
 STD = 0.25

@@ -78,6 +78,17 @@ def test_command_line_runs_an_agent(run_installed: Run, tmp_path: Path) -> None:
     assert [result[key] for key in RESULT_KEYS[:4]] == [TASK, "random", 0, 200]
 
 
+def test_submissions_are_verified_with_core_dependencies_alone(run_installed: Run, tmp_path: Path) -> None:
+    run, file = str(tmp_path / "run"), str(tmp_path / "a.zip")
+    assert run_installed("bioseq-gym", "run", "random", "--budget", "20", "--out", run, "--quiet").returncode == 0
+    assert run_installed("bioseq-gym", "pack", run, "--suite", TASK, "--out", file).returncode == 0
+    done = run_installed("bioseq-gym", "verify", file)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_installed("bioseq-gym", "submit", file, "--board", str(tmp_path / "board"))
+    assert (done.returncode, "pip install 'bioseq-gym[report]'" in done.stderr) == (2, True)
+    assert not (tmp_path / "board").exists()
+
+
 def test_a_missing_extra_is_named(run_installed: Run) -> None:
     done = run_installed("bioseq-gym", "run", "llome", "--budget", "10")
     assert done.returncode == 2

@@ -17,8 +17,8 @@ from bioseq_gym.agents.rl.features import TokenFeatures
 from bioseq_gym.agents.rl.training import UntilSpent, reproducible, short_seed
 from bioseq_gym.budget.oracle import MeteredOracle
 from bioseq_gym.cli import main
-from bioseq_gym.leaderboard import verify
 from bioseq_gym.metrics import feasible_share
+from bioseq_gym.replay import verify
 from bioseq_gym.runs import LEDGER, make_env, read_run, run_agent, write_manifest
 
 TASK = "ehrlich/ehr-V16-L12-c3-k4-q4-seed0"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bioseq_gym import EhrlichSpec, InvalidSpec, UnknownName, load_suite, load_task, suite_names, task_names
-from bioseq_gym.suite import generated_task
+from bioseq_gym.suite import Scope, generated_task, load_scope
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -110,6 +110,18 @@ def test_suites() -> None:
     assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
     with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6'\? See bioseq-gym tasks"):
         load_suite("llome6")
+
+
+def test_a_task_is_a_suite_of_itself() -> None:
+    assert load_scope("smoke") == Scope("smoke", load_suite("smoke").tasks, seeds=2, budget=300)
+    name = "ehrlich/ehr-V8-L12-c2-k3-q3-seed0"
+    assert load_scope(name) == Scope(name, (name,))
+    with pytest.raises(UnknownName, match=r"no suite or task 'llome6'\. Did you mean 'llome-6'"):
+        load_scope("llome6")
+    with pytest.raises(UnknownName, match=r"V08.* is called ehrlich/ehr-V8-L12-c2-k3-q3-seed0; give that name"):
+        load_scope("ehrlich/ehr-V08-L12-c2-k3-q3-seed0")
+    with pytest.raises(InvalidSpec, match="V is 1"):
+        load_scope("ehrlich/ehr-V1-L16-c2-k4-q4-seed0")
 
 
 def test_the_sixty_functions_are_those_of_the_first_release() -> None:

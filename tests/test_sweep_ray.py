@@ -14,7 +14,7 @@ import pytest
 from sweeps import TROUBLE, WALK, agent_file, sessions
 
 from bioseq_gym import InvalidConfig
-from bioseq_gym.leaderboard import verify
+from bioseq_gym.replay import verify
 from bioseq_gym.runs import LEDGER, read_run
 from bioseq_gym.sweep import Cell, make_cells, run_cell, sweep
 from bioseq_gym.sweep import cluster as ray_engine

@@ -107,6 +107,35 @@ class Ledger:
         ledger._leave_replay()
         return ledger
 
+    @classmethod
+    def of_columns(
+        cls,
+        digest: str,
+        V: int,
+        sequences: NDArray[np.uint8],
+        values: NDArray[np.float64],
+        asked_counts: NDArray[np.uint64],
+        call_numbers: NDArray[np.uint32],
+    ) -> Ledger:
+        """The ledger, in memory and of a function without noise, of which these are the columns.
+
+        Args:
+            digest: as of the class.
+            V: as of the class.
+            sequences: (n, L), and the others (n,): see the properties of these names.
+            values: their values.
+            asked_counts: rows asked.
+            call_numbers: calls.
+
+        Raises:
+            InvalidLedger: a token is not below ``V``, or a sequence is there twice.
+        """
+        ledger = cls(digest, V, sequences.shape[1])
+        columns = sequences, values, asked_counts, call_numbers
+        ledger._take(Records.of_columns(ledger.to_bytes(), *columns), int(sequences.max(initial=0)), "the ledger")
+        ledger._leave_replay()
+        return ledger
+
     def __len__(self) -> int:
         """Distinct rows that were answered: the evaluations charged."""
         return len(self._records)
@@ -326,12 +355,16 @@ class Ledger:
                     f"{name} is damaged or was altered: record {first + 1} of {count} fails its checksum. "
                     "Restore the file, or start the run again"
                 )  # else the last write never reached the disk, or in part
+        self._take(records, highest, name)
+        return records.size
+
+    def _take(self, records: Records, highest: int, name: str) -> None:
+        """Remember ``records``, whose largest token is ``highest``, if a ledger can have them."""
         if highest >= self.V:
             raise InvalidLedger(f"{name} holds a token outside 0 .. {self.V - 1}; it was not written by this library")
         if len(records) and not self.repeats_charged and not records.index():
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
         self._records = records
-        return records.size
 
 
 def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:

@@ -54,19 +54,40 @@ class Records:
     """Append-only records in memory: first written, which changes nothing that is known, and then counted.
 
     Args:
-        content: header and whole records.
+        content: header and whole records; an array, which must be writable, is taken over.
         L: sequence length.
         indexed: whether rows can be looked up.
     """
 
-    def __init__(self, content: bytes, L: int, indexed: bool) -> None:
+    def __init__(self, content: bytes | NDArray[np.uint8], L: int, indexed: bool) -> None:
         self._dtype = record_dtype(L)
         self._L, self._indexed, self._record = L, indexed, self._dtype.itemsize
         count, rest = divmod(len(content) - kernels.HEADER, self._record)
         assert rest == 0
-        self._data = np.frombuffer(content, np.uint8).copy()  # what is beyond the records that count is undefined
+        # What is beyond the records that count is undefined.
+        data: Any = content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8).copy()
+        self._data = data
         self._counter = np.array([count], np.uint64)
         self._slots = np.zeros(2, np.uint64)
+
+    @classmethod
+    def of_columns(
+        cls,
+        header: bytes,
+        tokens: NDArray[np.uint8],
+        values: NDArray[np.float64],
+        asked: NDArray[np.uint64],
+        calls: NDArray[np.uint32],
+    ) -> Records:
+        """The records, not yet indexed, whose fields are ``tokens`` (n, L) and the others (n,), after ``header``."""
+        count, L = tokens.shape
+        data = np.empty(kernels.HEADER + count * record_dtype(L).itemsize, np.uint8)
+        data[: kernels.HEADER] = np.frombuffer(header, np.uint8)
+        records = np.frombuffer(data, record_dtype(L), count, kernels.HEADER)
+        for name, column in {"tokens": tokens, "value": values, "asked": asked, "call": calls}.items():
+            records[name] = column
+        kernels.seal(data, L, count)
+        return cls(data, L, True)
 
     def __len__(self) -> int:
         return self._counter.item()

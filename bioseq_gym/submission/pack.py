@@ -1,0 +1,105 @@
+"""Packing: from run directories to a submission, each ledger replayed on the way."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
+from bioseq_gym.replay import run_faults
+from bioseq_gym.runs import Manifest, agent_label, marked_labels, read_manifest, read_run
+from bioseq_gym.submission.packed import PackedRun, Submission
+from bioseq_gym.submission.verify import faults
+from bioseq_gym.suite import load_scope
+
+Found = list[tuple[Path, Manifest]]
+
+
+def pack(directories: Iterable[Path], suite: str, *, agent: str | None = None, abridged: bool = False) -> Submission:
+    """Pack the runs of one agent on a suite, or on one task.
+
+    Args:
+        directories: run directories. Runs on other tasks are left out, and so are seeds and budgets beyond the suite's.
+        suite: the name of a suite or of a task.
+        agent: which agent's, by its name or, where it has several settings, by its label; needed where the runs are of
+            several.
+        abridged: keep only the records that improved on all before.
+
+    Returns:
+        A submission that verifies.
+
+    Raises:
+        UnknownName: there is no such suite, task or agent, or there are several agents and none is given.
+        InvalidSubmission: the runs are not complete over the suite, one is not finished, can't be read or does not
+            replay. All that is wrong is named.
+    """
+    scope = load_scope(suite)
+    found = [(path, _manifest(path)) for path in directories]
+    found = [(path, manifest) for path, manifest in found if manifest["task"] in scope.tasks]
+    if not found:
+        raise UnknownName(f"no run is on {'a task of ' if scope.seeds else ''}{suite}; give the folder of its runs")
+    chosen = _of_one_agent(found, agent)
+    fitting = [
+        (path, manifest)
+        for path, manifest in chosen
+        if (scope.seeds is None or manifest["seed"] < scope.seeds) and scope.budget in (None, manifest["budget"])
+    ]
+    if not fitting:
+        raise InvalidSubmission(f"no run has the budget of {scope.budget:,} and the seeds of {suite}; sweep it")
+    name = fitting[0][1]["agent"]
+    runs, wrong = _replayed([path for path, _ in sorted(fitting, key=_task_and_seed)], abridged)
+    submission = Submission(f"the submission of {name}", scope, name, tuple(runs))
+    wrong += faults(submission) if runs else []
+    if wrong:
+        raise InvalidSubmission(f"{submission.name} on {suite} can't be packed: {'; '.join(wrong)}")
+    return submission
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        return read_manifest(path)
+    except BioseqGymError as error:
+        raise InvalidSubmission(str(error)) from None
+
+
+def _task_and_seed(entry: tuple[Path, Manifest]) -> tuple[str, int]:
+    return entry[1]["task"], entry[1]["seed"]
+
+
+def _replayed(paths: Iterable[Path], abridged: bool) -> tuple[list[PackedRun], list[str]]:
+    """The runs that replay, packed one by one, and what is wrong with the others."""
+    runs, wrong = [], []
+    for path in paths:
+        try:
+            run = read_run(path)
+        except BioseqGymError as error:
+            wrong.append(str(error))
+            continue
+        if found := run_faults(run):
+            wrong += [f"{path}: {fault}" for fault in found]
+        else:
+            runs.append(PackedRun.of(run, abridged))
+    return runs, wrong
+
+
+def _of_one_agent(found: Found, agent: str | None) -> Found:
+    """The runs of the agent of that name or label, or of the only one that there is."""
+    pairs = [
+        (agent_label(m["agent"], m["environment"]["reveal_constraints"]), json.dumps(m["config"], sort_keys=True))
+        for _, m in found
+    ]
+    groups: dict[str, Found] = defaultdict(list)
+    for label, entry in zip(marked_labels(pairs), found, strict=True):
+        groups[label].append(entry)
+    wanted = [label for label, runs in groups.items() if agent in (None, label, runs[0][1]["agent"])]
+    if not wanted:
+        raise UnknownName.of("agent", str(agent), groups, f"the runs, which are of {_listed(groups)}")
+    if len(wanted) > 1:
+        raise UnknownName(f"the runs are of {len(wanted)} agents: {_listed(wanted)}; choose with --agent")
+    return groups[wanted[0]]
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(repr(label) for label in sorted(labels))
