@@ -154,11 +154,11 @@ class Search:
         config, rng = self._config, self._state.rng
         if config.model or not config.copy_steps:
             return
-        x = rng.integers(self._env.vocabulary_size, size=(config.copy_steps * config.batch_size, self._env.length))
+        shape = (config.copy_steps * config.batch_size, self._env.length)
+        x = rng.integers(self._env.vocabulary_size, size=shape, dtype=np.uint8)
         y = x.copy()
-        changed = rng.random(x.shape) < COPY_CHANGES / self._env.length
-        y[changed] = rng.integers(self._env.vocabulary_size, size=changed.sum())
-        x, y = x.astype(np.uint8), y.astype(np.uint8)
+        changed = rng.random(shape) < COPY_CHANGES / self._env.length
+        y[changed] = rng.integers(self._env.vocabulary_size, size=changed.sum(), dtype=np.uint8)
         recipe = replace(self._recipe("sft"), epochs=1, most_steps=0)
         train(self._policy, PairData.of(self._policy, x, y, np.zeros(len(x))), recipe, self._folder / "training-0")
 

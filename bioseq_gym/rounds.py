@@ -34,14 +34,14 @@ class Round(NamedTuple):
             log-likelihood per token, mean value (infeasible counts 0), feasible share.
     """
 
-    evaluations: float
-    spearman: float
-    distinct: float
-    new: float
-    copies: float
-    entropy: float
-    pairwise: float
-    reliability: list[list[float]]
+    evaluations: float = math.nan
+    spearman: float = math.nan
+    distinct: float = math.nan
+    new: float = math.nan
+    copies: float = math.nan
+    entropy: float = math.nan
+    pairwise: float = math.nan
+    reliability: Sequence[Sequence[float]] = ()
 
 
 def read_rounds(directory: Path) -> list[Round]:
@@ -113,8 +113,8 @@ def _reliability(axes: Any, rounds: Iterable[Sequence[Round]], **look: Any) -> N
 
 
 def _round(line: dict[str, Any]) -> Round:
-    numbers = [float(value) if (value := line.get(name)) is not None else math.nan for name in Round._fields[:-1]]
+    numbers = {name: float(value) for name in Round._fields[:-1] if (value := line.get(name)) is not None}
     reliability = [[float(x) for x in row] for row in line.get("reliability", [])]
     if any(len(row) != 3 for row in reliability):
         raise ValueError(line)
-    return Round(*numbers, reliability)
+    return Round(**numbers, reliability=reliability)

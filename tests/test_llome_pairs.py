@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bioseq_gym import InvalidConfig
+from bioseq_gym.agents.llome import pairs as pairs_module
 from bioseq_gym.agents.llome.pairs import near_pairs, rejected
 
 ALL = {
@@ -96,7 +97,7 @@ def test_many_sequences_are_searched_approximately(monkeypatch: pytest.MonkeyPat
     settings = {**ALL, "targets": 300, "neighbours": len(sequences), "radius": 0.25, "neutral": False}
     found = []
     for exact in (10**9, 0):
-        monkeypatch.setattr("bioseq_gym.agents.llome.pairs.EXACT", exact)
+        monkeypatch.setattr(pairs_module, "EXACT", exact)
         pairs = near_pairs(sequences, values, rng=np.random.default_rng(0), **settings)  # type: ignore[arg-type]
         assert ((sequences[pairs.x] != sequences[pairs.y]).sum(axis=1) <= 3).all()
         found.append(set(zip(pairs.x.tolist(), pairs.y.tolist(), strict=True)))
