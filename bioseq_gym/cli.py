@@ -307,7 +307,8 @@ def _report(options: argparse.Namespace) -> None:
     page = report.write_report(study, options.out)
     title = study.tasks[0] if len(study.tasks) == 1 else f"{len(study.tasks)} tasks"
     _print_table(*report.regret_table(study, report.ranked(study)), title=title)
-    print(f"report: {page}, with {report.REGRET} and {report.ECDF}")
+    pictures = [name for name in (report.REGRET, report.ECDF, report.ROUNDS) if page.with_name(name).exists()]
+    print(f"report: {page}, with {', '.join(pictures)}")
     if options.ioh:
         print(f"for IOHprofiler: {export(study, page.parent / 'ioh')}")
 

@@ -80,7 +80,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
     first = 10 ** max(0, math.floor(math.log10(last)) - 2)  # before, all agents are near the initial solution
     spread = np.concatenate([np.geomspace(first, last, POINTS), np.linspace(first, last, POINTS)])
     grid = np.unique(np.rint(spread).astype(np.int64))
-    styles = _styles(study.agents)
+    styles = line_styles(study.agents)
     with rc_context({"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
         rows = -(-len(panels) // COLUMNS)
         single = len(panels) == 1
@@ -123,12 +123,13 @@ def _legend(figure: Any, free: Sequence[Any], entries: Sequence[tuple[Any, str]]
         figure.legend(handles, names, loc="outside right center", **look)
     elif free:
         columns = len(free) if len(names) > 6 else 1
-        free[0].legend(handles, names, loc="upper left", ncols=columns, borderaxespad=0.0, **look)
+        legend = free[0].legend(handles, names, loc="upper left", ncols=columns, borderaxespad=0.0, **look)
+        legend.set_in_layout(False)  # it is wider than its cell, and would push the columns apart
     else:
         figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), **look)
 
 
-def _styles(agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+def line_styles(agents: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The look of each agent's line; one that is no baseline, or a second setting of one, gets what is left."""
     left, spare = dict(_STYLES), cycle(_SPARE)
     looks = {}

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
-from bioseq_gym.plots import SEED, plot_ecdf, plot_regret
+from bioseq_gym.plots import SEED, line_styles, plot_ecdf, plot_regret
+from bioseq_gym.rounds import Round, plot_rounds, rounds_table
 from bioseq_gym.runs import Result
 from bioseq_gym.statistics import (
     RESAMPLES,
@@ -27,7 +28,7 @@ from bioseq_gym.statistics import (
 from bioseq_gym.study import PathLike, Study
 from bioseq_gym.suite import TARGETS
 
-PAGE, REGRET, ECDF = "README.md", "regret.png", "ecdf.png"
+PAGE, REGRET, ECDF, ROUNDS = "README.md", "regret.png", "ecdf.png", "rounds.png"
 Table = tuple[Sequence[str], list[tuple[str, ...]]]
 MARK = "<!-- Made by bioseq-gym; not edited by hand. -->"
 _LEVEL = 0.05
@@ -73,6 +74,10 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
     agents = ranked(study)
     for plot, name in ((plot_regret, REGRET), (plot_ecdf, ECDF)):
         os.replace(plot(study, agents, page.with_name(f".new.{name}")), page.with_name(name))
+    page.with_name(ROUNDS).unlink(missing_ok=True)
+    if rounds := _rounds(study, agents):
+        picture = plot_rounds(rounds, line_styles(study.agents), page.with_name(f".new.{ROUNDS}"))
+        os.replace(picture, page.with_name(ROUNDS))
     write_page(page, _page(study, agents, front))
     return page
 
@@ -183,6 +188,7 @@ def _page(study: Study, agents: Sequence[str], front: Front) -> list[str]:
         *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
         *_running_times(parts, agents),
         *_section("Sequences", effort_table(study, agents)),
+        *_rounds_section(_rounds(study, agents)),
         *(_section("Ranks", rank_table(study, agents)) if several else ()),
         *(_section("Comparisons", comparison_table(study, agents)) if several else ()),
         *_DEFINITIONS,
@@ -224,6 +230,14 @@ _DEFINITIONS = f"""## How the numbers are defined
 """.splitlines()
 
 
+_ROUNDS_DEFINED = """What the agents that work in rounds state of each, in the first round and in the last, medians over
+runs; no replay can check it. *Rank correlation* (Spearman) of likelihood and value, over the sequences that were
+evaluated, infeasible ones counting 0: at 0 the likelihood tells nothing. *Distinct*, *new*: shares of what the model
+wrote that differ from each other, and that were never evaluated. *Entropy* of a position of the new ones, mean over
+positions, and their mean *pairwise distance*, as a share of the length: a generator that has collapsed has neither.
+""".splitlines()
+
+
 def _section(title: str, table: Table) -> list[str]:
     return [f"## {title}", "", *_markdown(table), ""]
 
@@ -247,6 +261,19 @@ def _running_times(parts: dict[str, Study], agents: Sequence[str]) -> Iterable[s
             yield from (*_markdown((header, reached)), "")
         if missed := [row[0] for row in rows if row not in reached]:
             yield from (f"No run of {', '.join(missed)} reached a target.", "")
+
+
+def _rounds(study: Study, agents: Sequence[str]) -> dict[str, list[Sequence[Round]]]:
+    """The rounds of each run of the agents that work in rounds and say so."""
+    found = {agent: [result.rounds for result in study.of_agent(agent)] for agent in agents}
+    return {agent: rounds for agent, rounds in found.items() if any(rounds)}
+
+
+def _rounds_section(rounds: Mapping[str, Sequence[Sequence[Round]]]) -> list[str]:
+    if not rounds:
+        return []
+    picture = f"![Calibration and collapse of the generators, round by round]({ROUNDS})"
+    return [*_section("Rounds", rounds_table(rounds)), picture, "", *_ROUNDS_DEFINED, ""]
 
 
 def _markdown(table: Table) -> Iterable[str]:

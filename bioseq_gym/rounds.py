@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,57 +59,74 @@ def read_rounds(directory: Path) -> list[Round]:
         raise InvalidRun(f"{path} has lines that are no rounds; remove it, or run the agent again") from None
 
 
-def plot_rounds(runs: Mapping[str, Sequence[Sequence[Round]]], colors: Mapping[str, str], path: Path) -> Path:
-    """Draw into a PNG how calibrated each agent's likelihood is, and how various what it writes.
+def rounds_table(runs: Mapping[str, Sequence[Sequence[Round]]]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Header and rows: for each agent the median over its runs of each number, in the first round and in the last.
+
+    Args:
+        runs: the rounds of each run of each agent; at least one run has a round.
+    """
+    rows = []
+    for agent, of_agent in runs.items():
+        kept = [run for run in of_agent if run]
+        ends = [(run[0], run[-1]) for run in kept]
+        cells = []
+        for field, _ in _PANELS:
+            first, last = np.array([[getattr(end, field) for end in pair] for pair in ends]).T
+            cells.append(f"{_median(first)} to {_median(last)}")
+        rows.append((agent, f"{np.median([len(run) for run in kept]):.0f}", *cells))
+    return ("agent", "rounds", *(title for _, title in _PANELS)), rows
+
+
+def plot_rounds(
+    runs: Mapping[str, Sequence[Sequence[Round]]], styles: Mapping[str, Mapping[str, Any]], path: Path
+) -> Path:
+    """Draw into a PNG how calibrated each agent's likelihood is, and how various what it writes; a line for each run.
 
     Args:
         runs: the rounds of each run of each agent.
-        colors: of the agents.
+        styles: how each agent's lines look, as keywords of matplotlib.
         path: the file.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9.6, 5.2), layout="constrained")
-        panels = list(figure.subplots(2, 3).flat)
-        for axes, (field, title) in zip(panels, _PANELS, strict=False):
-            for agent, rounds in runs.items():
-                for i, run in enumerate(rounds):
-                    _line(axes, run, field, color=colors[agent], label=agent if i == 0 else None)
+        figure = Figure(figsize=(9.6, 5.4), layout="constrained")
+        *panels, reliability = figure.subplots(2, 3).flat
+        for axes, (field, title) in zip(panels, _PANELS, strict=True):
+            for agent, of_agent in runs.items():
+                for run in of_agent:
+                    numbers = [r.evaluations for r in run], [getattr(r, field) for r in run]
+                    axes.plot(*numbers, **{**styles[agent], "lw": 0.8}, label=agent)
             axes.set_title(title, loc="left")
             axes.set_xlabel("distinct evaluations")
         panels[0].axhline(0.0, color="#777777", lw=0.6)
-        for agent, rounds in runs.items():
-            _reliability(panels[-1], rounds, color=colors[agent])
-        panels[-1].set_title("last round: value of each tenth by likelihood", loc="left")
-        panels[-1].set_xlabel("mean log-likelihood per token")
-        for axes in panels:
+        for agent, of_agent in runs.items():
+            for run in of_agent:
+                if run and len(run[-1].reliability):
+                    likelihoods, values, _ = np.array(run[-1].reliability).T
+                    reliability.plot(likelihoods, values, marker=".", ms=3.0, **{**styles[agent], "lw": 0.8})
+        reliability.set_title("last round: mean value of each tenth by likelihood", loc="left")
+        reliability.set_xlabel("mean log-likelihood per token")
+        for axes in (*panels, reliability):
             axes.grid(alpha=0.25, lw=0.6)
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, max(1, len(names))), frameon=False)
-        figure.savefig(path, dpi=150, metadata={"Software": None})
+        lines = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
+        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
     return path
 
 
 _PANELS = (
-    ("spearman", "rank correlation of likelihood and value"),
-    ("distinct", "distinct share of what was written"),
-    ("new", "share that was never evaluated"),
-    ("entropy", "entropy of a position, bits"),
-    ("pairwise", "distance of two new sequences, share of L"),
+    ("spearman", "rank correlation"),
+    ("distinct", "distinct"),
+    ("new", "new"),
+    ("entropy", "entropy, bits"),
+    ("pairwise", "pairwise distance"),
 )
 
 
-def _line(axes: Any, run: Sequence[Round], field: str, **look: Any) -> None:
-    axes.plot([r.evaluations for r in run], [getattr(r, field) for r in run], marker=".", ms=3.0, lw=0.9, **look)
-
-
-def _reliability(axes: Any, rounds: Iterable[Sequence[Round]], **look: Any) -> None:
-    for run in rounds:
-        if run and run[-1].reliability:
-            likelihoods, values, _ = np.array(run[-1].reliability).T
-            axes.plot(likelihoods, values, marker=".", ms=3.0, lw=0.9, **look)
+def _median(numbers: Any) -> str:
+    return f"{np.median(numbers):.2f}" if np.isfinite(numbers).all() else "-"
 
 
 def _round(line: dict[str, Any]) -> Round:

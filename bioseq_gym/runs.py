@@ -27,6 +27,7 @@ from bioseq_gym.budget import AnyBudget, EvaluationBudget, Ledger, VectorEvaluat
 from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
+from bioseq_gym.rounds import Round
 from bioseq_gym.suite import Task, load_task
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
@@ -66,6 +67,7 @@ class Result:
         solution: (L,) the first of its best sequences, the initial solution if nothing better was found.
         feasible, distinct, diversity: see :mod:`bioseq_gym.metrics`.
         wall_s: seconds, as the run states them: the one number that no replay can check.
+        rounds: what an agent that works in rounds says of each, see :mod:`bioseq_gym.rounds`.
     """
 
     task: str
@@ -81,6 +83,7 @@ class Result:
     distinct: float
     diversity: float
     wall_s: float
+    rounds: Sequence[Round] = ()
 
     @classmethod
     def of(cls, run: Run, budget: int | None = None) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS
+from bioseq_gym.rounds import read_rounds
 from bioseq_gym.runs import MANIFEST, Result, agent_labels, read_run
 from bioseq_gym.submission import read_submission, verify
 from bioseq_gym.suite import load_task
@@ -178,7 +179,8 @@ def _read(path: Path, budget: int | None) -> list[Result]:
     if run.ledger.digest != load_task(run.manifest["task"]).digest:
         raise InvalidRun(f"{path} was run on another function than {run.manifest['task']} is now; run it again")
     _check_cut(path, run.manifest["budget"], budget)
-    return [Result.of(run, budget)]
+    result = Result.of(run, budget)
+    return [replace(result, rounds=[r for r in read_rounds(path) if r.evaluations <= result.budget])]
 
 
 def _check_cut(path: Path, own: int, budget: int | None) -> None:

@@ -159,7 +159,7 @@ def test_report_prints_a_table_and_writes_a_page(
     assert (status, err) == (0, "")
     assert TASK in out
     assert "random" in out
-    assert f"report: {tmp_path / 'report' / 'README.md'}, with regret.png and ecdf.png" in out
+    assert f"report: {tmp_path / 'report' / 'README.md'}, with regret.png, ecdf.png" in out
     for name in ("regret.png", "ecdf.png"):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
         assert f"]({name})" in (tmp_path / "report" / "README.md").read_text()

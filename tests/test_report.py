@@ -11,7 +11,7 @@ from studies import TASKS, result, results, study
 
 from bioseq_gym import InvalidRun, MissingDependency, load_task
 from bioseq_gym.agent import Agent, load_agent
-from bioseq_gym.plots import _styles
+from bioseq_gym.plots import line_styles
 from bioseq_gym.report import (
     ECDF,
     PAGE,
@@ -104,10 +104,12 @@ def test_a_study_that_is_not_balanced_is_refused(more: Any, message: str) -> Non
 def test_settings_of_one_agent_are_told_apart() -> None:
     made = Study.of([result("a"), result("a", x=1), result("b")])
     assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == ["a #", "a #", "b"]
-    styles = _styles(["genetic #1", "genetic #2", "mine", "yours"])
+    styles = line_styles(["genetic #1", "genetic #2", "mine", "yours"])
     assert len({(look["color"], look["ls"]) for look in styles.values()}) == 4
     assert (
-        _styles(["genetic"])["genetic"] == styles["genetic #1"] == _styles(["genetic (constraints known)"]).popitem()[1]
+        line_styles(["genetic"])["genetic"]
+        == styles["genetic #1"]
+        == line_styles(["genetic (constraints known)"]).popitem()[1]
     )
 
 
