@@ -16,6 +16,8 @@ from bioseq_gym.agent import Agent
 from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome.proposals import Pool
 from bioseq_gym.agents.llome_agent import SCRATCH, Config, Search, agent_folder
+from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.functions import Ehrlich
 from bioseq_gym.suite import load_suite, suite_names
 
 
@@ -23,9 +25,17 @@ class CheatingSearch(Search):
     """LLOME that is told the values of its pool."""
 
     def _select(self, pool: Pool, size: int) -> NDArray[np.int64]:
-        names = {name for suite in suite_names() for name in load_suite(suite).tasks}
-        function = next(task.function for task in map(load_task, names) if task.digest == self._env.ledger.digest)
-        return np.argsort(-function(pool.sequences), kind="stable")[:size]
+        return np.argsort(-_function(self._env.ledger.digest)(pool.sequences), kind="stable")[:size]
+
+
+def _function(digest: str) -> Ehrlich:
+    names = sorted({name for suite in suite_names() for name in load_suite(suite).tasks})
+    for task in map(load_task, names):
+        if task.digest == digest:
+            return task.function
+    raise InvalidConfig(
+        "llome-cheating looks functions up in the suites, and this one is in none; give it one of those"
+    )
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
