@@ -36,6 +36,7 @@ def test_its_name_says_so() -> None:
     agent = load_agent(str(FILE))
     assert agent.name == "llome-cheating"
     assert agent.config == SCRATCH
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", V=8, L=12, c=2, k=3, seed=77), 10)
+    search = agent.run.__globals__["CheatingSearch"](env, 0, SCRATCH, Path())
     with pytest.raises(InvalidConfig, match="this one is in none; give it one of those"):
-        env = EvaluationBudget(gymnasium.make("Ehrlich-v0", V=8, L=12, c=2, k=3, seed=77), 10)
-        agent.run.__globals__["CheatingSearch"](env, 0, SCRATCH, Path())._select(None, 1)
+        search._select(None, 1)
