@@ -67,10 +67,10 @@ class Config:
     generations: int = setting(10, "of genetic-holo in round 0, of a thousand each, copies included", low=1)
     warmup: int = setting(2000, "evaluations of genetic in round 0", low=1)
     # pairs
-    targets: int = setting(500, "best sequences that are a y in training pairs", low=1)
+    targets: int = setting(100, "best sequences that are a y in training pairs", low=1)
     neighbours: int = setting(30, "pairs per y at most", low=1)
     distance: str = setting("hamming", "of x and y in a pair: hamming, edit or any")
-    radius: float = setting(0.25, "largest distance in a pair, as a share of L", low=0.0, high=1.0)
+    radius: float = setting(0.1, "largest distance in a pair, as a share of L", low=0.0, high=1.0)
     infeasible_share: float = setting(0.1, "largest share of pairs with an infeasible x", low=0.0, high=0.9)
     neutral: bool = setting(False, "also train on pairs of equal value")
     old_data: float = setting(1.0, "share of old data in what pairs are made of; 1: all that there is", low=0, high=1)
@@ -81,18 +81,18 @@ class Config:
     weights: str = setting("batch", "where MargE's weights are normalised: batch, or official for each micro-batch")
     clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
     dpo_beta: float = setting(0.1, "of DPO", low=0.0)
-    copy_steps: int = setting(0, "steps in which a model from scratch first learns to copy random sequences", low=0)
-    first_epochs: int = setting(10, "passes over the pairs in the first round, when the model knows nothing", low=1)
+    copy_steps: int = setting(400, "steps in which a model from scratch first learns to copy random sequences", low=0)
+    first_epochs: int = setting(3, "passes over the pairs in the first round, when the model knows nothing", low=1)
     epochs: int = setting(3, "passes over the pairs in each later round", low=1)
-    most_steps: int = setting(0, "optimizer steps in a round at most; 0: what the epochs have", low=0)
-    batch_size: int = setting(64, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
-    micro_batch: int = setting(64, "pairs that a process computes at a time", low=1)
+    most_steps: int = setting(30, "optimizer steps in a round at most; 0: what the epochs have", low=0)
+    batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
+    micro_batch: int = setting(32, "pairs that a process computes at a time", low=1)
     processes: int = setting(1, "processes that train, started by accelerate launch", low=1)
     learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
     schedule: str = setting("constant", "of the learning rate, by transformers' name")
     save_steps: int = setting(0, "steps between checkpoints within a training; 0: none", low=0)
     # the inner loop
-    seeds: int = setting(100, "best sequences that the inner loop edits", low=1)
+    seeds: int = setting(50, "best sequences that the inner loop edits", low=1)
     iterations: int = setting(3, "edits in a row without asking for values", low=1)
     temperatures: int = setting(
         3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1
@@ -100,8 +100,8 @@ class Config:
     samples: int = setting(4, "edits that a trajectory samples in an iteration", low=1)
     masked: bool = setting(True, "never write a transition that answers have proven forbidden; scratch models only")
     # selection
-    round_size: int = setting(1000, "evaluations per round", low=1)
-    quantile: float = setting(0.4, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
+    round_size: int = setting(250, "evaluations per round", low=1)
+    quantile: float = setting(1.0, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
 
 
 def run(env: EvaluationBudget, seed: int, config: Config) -> None:
@@ -306,9 +306,12 @@ PAPER = replace(
     model="EleutherAI/pythia-2.8b",
     device="auto",
     targets=10_000,
+    radius=0.25,
     old_data=0.0,
     first_epochs=1,
     epochs=1,
+    most_steps=0,
+    batch_size=64,
     learning_rate=1e-6,
     schedule="linear",
     micro_batch=2,
@@ -319,6 +322,7 @@ PAPER = replace(
     samples=10,
     masked=False,
     round_size=2000,
+    quantile=0.4,
 )
 PRESETS = {
     "paper": PAPER,

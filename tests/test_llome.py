@@ -36,6 +36,7 @@ SMALL = replace(
     most_steps=4,
     seeds=8,
     iterations=2,
+    copy_steps=0,
     temperatures=2,
     samples=3,
 )
