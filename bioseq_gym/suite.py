@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -121,6 +123,13 @@ class Suite:
     seeds: int
     budget: int
 
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that a result on the suite is a result on. A suite that changes gets another name."""
+        functions = [[name, load_task(name).digest] for name in self.tasks]
+        content = json.dumps([self.name, functions, self.seeds, self.budget, TARGETS], separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
 
 _SHAPES = (
     "V32-L32-c4-k4-q2",
@@ -134,6 +143,17 @@ _SUITES = {
     suite.name: suite
     for suite in (
         Suite("smoke", ("ehrlich/ehr-V8-L12-c2-k3-q3-seed0", "ehrlich/ehr-V8-L16-c2-k4-q4-seed0"), seeds=2, budget=300),
+        Suite(
+            "holo-4",
+            (
+                "llome/ehr-V32-L32-c4-k4-q4",
+                "holo/ehr-V32-L64-c2-k4-q4-seed0",
+                "llome/ehr-V32-L128-c4-k4-q4",
+                "holo/ehr-V32-L256-c4-k8-q4-seed0",
+            ),  # one function of each size in arXiv 2407.00236
+            seeds=5,
+            budget=DEFAULT_BUDGET,
+        ),
         Suite("llome-6", tuple(f"llome/ehr-{shape}" for shape in _SHAPES), seeds=5, budget=DEFAULT_BUDGET),
         Suite(
             "ehrlich-60",
@@ -153,8 +173,9 @@ def suite_names() -> list[str]:
 def load_suite(name: str) -> Suite:
     """The suite of that name: one of :func:`suite_names`.
 
-    ``smoke`` is for a first try. ``llome-6`` holds the six functions of the LLOME paper. ``ehrlich-60`` holds ten
-    functions of our own generator in each of their six shapes, so that no result hangs on one function.
+    ``smoke`` is for a first try. ``holo-4`` holds a function of each size of the Ehrlich paper, ``llome-6`` the six
+    functions of the LLOME paper. ``ehrlich-60`` holds ten functions of our own generator in each of those six shapes,
+    so that no result hangs on one function.
 
     Raises:
         UnknownName: there is no such suite; the message names the near ones.

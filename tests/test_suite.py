@@ -104,12 +104,32 @@ def test_suites() -> None:
     suites = [load_suite(name) for name in suite_names()]
     assert [(s.name, len(set(s.tasks)), s.seeds, s.budget) for s in suites] == [
         ("smoke", 2, 2, 300),
+        ("holo-4", 4, 5, 30_000),
         ("llome-6", 6, 5, 30_000),
         ("ehrlich-60", 60, 2, 30_000),
     ]
     assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
     with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6'\? See bioseq-gym tasks"):
         load_suite("llome6")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("smoke", "14e0f8ad374c45e3d5fa055be02165069c704e434820b940be5326e1a96ac956"),
+        ("holo-4", "eecf7660d69e18ce98724a071c6ffba058dc96551d63b13043acf5281baebcec"),
+        ("llome-6", "9c151489718b0a25d9fea3aa61be045a503d31d0da99a0fa46aa06308629ad97"),
+        ("ehrlich-60", "cc015329da95746bd92df3315ae218cf5d5e455833f68ad4be7a3dcd77a10d25"),
+    ],
+)
+def test_a_suite_never_changes(name: str, digest: str) -> None:
+    """Computed when the digests of suites were made; a suite of other tasks, seeds or budget gets another name."""
+    assert load_suite(name).digest == digest
+
+
+def test_holo_4_has_the_sizes_of_the_ehrlich_paper() -> None:
+    specs = [load_task(name).spec for name in load_suite("holo-4").tasks]
+    assert [(s.V, s.L, s.c, s.k) for s in specs] == [(32, 32, 4, 4), (32, 64, 2, 4), (32, 128, 4, 4), (32, 256, 4, 8)]
 
 
 def test_a_task_is_a_suite_of_itself() -> None:
