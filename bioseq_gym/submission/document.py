@@ -22,7 +22,7 @@ import numpy as np
 
 from bioseq_gym.errors import InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
 from bioseq_gym.replay import manifest_faults, shown
-from bioseq_gym.runs import Manifest, check_manifest, is_count, sealed
+from bioseq_gym.runs import Manifest, check_manifest, is_count, is_format, sealed
 from bioseq_gym.submission.archive import MOST_RECORDS, Archive, pack_archive, read_file
 from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.suite import Scope, load_scope, load_task
@@ -109,7 +109,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise _Malformed(f"submission.json is nested more than {_DEEPEST} deep; pack it again")
     if not canonical:
         raise _Malformed("submission.json is not canonical JSON (keys sorted and once, no blanks); pack it again")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not is_format(content.get("format"), FORMAT):
         raise _Malformed(f"submission.json is not of format {FORMAT}; pack it again with this version")
     if content.keys() != _KEYS:
         raise _Malformed(f"submission.json does not have exactly the keys {', '.join(sorted(_KEYS))}; pack it again")
