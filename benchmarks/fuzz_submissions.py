@@ -37,9 +37,9 @@ if "--atheris" in sys.argv:  # before all else imports what it is to watch, and 
     with atheris.instrument_imports(include=["bioseq_gym.submission", "bioseq_gym.replay"]):
         import bioseq_gym.submission  # noqa: F401
 
-from forgeries import MARKUP, forgeries, untruths  # noqa: E402
+from forgeries import MARKUP, Originals, forgeries, untruths  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
-from submissions import TASK, canonical, opened, sweep, zipped  # noqa: E402
+from submissions import CARD, TASK, canonical, opened, sweep, zipped  # noqa: E402
 
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission  # noqa: E402
 from bioseq_gym.leaderboard import submit  # noqa: E402
@@ -51,7 +51,7 @@ SECONDS, MEGABYTES = 2.0, 512
 SUBMITTED = 25
 """Cases that verify are put on a board, up to so many: each draws pictures."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LIVE = re.compile(r"<(?!!-- Made by)|javascript:|onerror", re.IGNORECASE)
+LIVE = re.compile(r"<(?!!-- Made by)|\]\(javascript:", re.IGNORECASE)
 
 
 @dataclass
@@ -81,7 +81,7 @@ def counted(counts: Counter[str]) -> str:
 class Judge:
     """Reads, replays and judges one case after the other; keeps the files that fail in ``kept``."""
 
-    def __init__(self, originals: list[Submission], kept: Path) -> None:
+    def __init__(self, originals: Originals, kept: Path) -> None:
         self.figures, self._originals, self._kept = Figures(), originals, kept
         self._root = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()
         self._allowed: Path | None = self._root
@@ -181,16 +181,19 @@ def peak() -> float:
     return 0.0
 
 
-def originals(folder: Path) -> list[Submission]:
+def originals(folder: Path) -> Originals:
     """Small real submissions: whole and abridged, on a suite and on a task."""
     runs, longer = sweep(folder), sweep(folder / "longer", "random", budget=1200)
-    return [
-        *(pack(runs, "smoke", abridged=abridged) for abridged in (False, True)),
-        *(pack(longer, TASK, abridged=abridged) for abridged in (False, True)),
-    ]
+    return Originals(
+        [
+            *(pack(runs, "smoke", abridged=abridged) for abridged in (False, True)),
+            pack(runs, "smoke", abridged=True, card=CARD),
+            *(pack(longer, TASK, abridged=abridged) for abridged in (False, True)),
+        ]
+    )
 
 
-def structured(judge: Judge, samples: list[Submission], cases: int, first: int) -> None:
+def structured(judge: Judge, samples: Originals, cases: int, first: int) -> None:
     @seed(first)
     @settings(
         max_examples=cases,

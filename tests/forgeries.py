@@ -6,7 +6,8 @@ import hashlib
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -49,6 +50,13 @@ RAW = (
 Draw = st.DrawFn
 
 
+class Originals(tuple[Submission, ...]):
+    """What is changed; shown in a word, and not with all of its arrays."""
+
+    def __repr__(self) -> str:
+        return "originals"
+
+
 @cache
 def _file(submission: Submission) -> bytes:
     return to_bytes(submission)
@@ -67,20 +75,20 @@ def _opened(submission: Submission) -> tuple[dict[str, Any], bytes]:
 
 
 @st.composite
-def forgeries(draw: Draw, originals: Sequence[Submission]) -> tuple[str, bytes]:
+def forgeries(draw: Draw, originals: Originals) -> tuple[str, bytes]:
     """What was done, and the file."""
     name = draw(st.sampled_from(sorted(_FORGERS)))
     return name, _FORGERS[name](draw, draw(st.sampled_from(list(originals))), originals)
 
 
-def _flips(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _flips(draw: Draw, submission: Submission, _: Originals) -> bytes:
     data = bytearray(_file(submission))
     for bit in draw(st.lists(st.integers(0, 8 * len(data) - 1), min_size=1, max_size=6)):
         data[bit // 8] ^= 1 << bit % 8
     return bytes(data)
 
 
-def _pieces(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _pieces(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Truncated, shortened, lengthened or doubled in parts."""
     data = _file(submission)
     first, last = sorted(draw(st.integers(0, len(data))) for _ in range(2))
@@ -88,7 +96,7 @@ def _pieces(draw: Draw, submission: Submission, _: Sequence[Submission]) -> byte
     return draw(st.sampled_from([data[:first], data[last:], data[:first] + inside + data[last:], inside + data]))
 
 
-def _headers(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _headers(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Fields of the headers of the container that say something else: sizes, offsets, names, methods, flags."""
     data = bytearray(_file(submission))
     starts = [data.index(b"PK\3\4"), data.rindex(b"PK\3\4"), data.index(b"PK\1\2"), data.rindex(b"PK\1\2")]
@@ -101,7 +109,7 @@ def _headers(draw: Draw, submission: Submission, _: Sequence[Submission]) -> byt
     return bytes(data)
 
 
-def _members(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _members(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Other names, more members, other compression, a comment."""
     document, records = _opened(submission)
     names = draw(st.lists(st.sampled_from([DOCUMENT, RECORDS, *PATHS]), min_size=0, max_size=4))
@@ -112,7 +120,7 @@ def _members(draw: Draw, submission: Submission, _: Sequence[Submission]) -> byt
     return zipped(*((name, content.get(name, b"x")) for name in unique), method=method, comment=comment)
 
 
-def _bomb(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _bomb(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Much in little: a document, or records, as many as a budget allows, with sizes that may lie."""
     document, records = _opened(submission)
     size = draw(st.sampled_from([10**5, 3 * 10**6, 2 * 10**7]))
@@ -145,7 +153,7 @@ def _places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, below in inside for place in _places_in(below, (*path, key)))]
 
 
-def _json(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _json(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Values that are others, gone or too many anywhere in the document, with checksums that fit or not."""
     document, records = _opened(submission)
     for _ in range(draw(st.integers(1, 3))):
@@ -154,15 +162,15 @@ def _json(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
         for key in path[:-1]:
             holder = holder[key]
         if draw(st.integers(0, 3)):
-            holder[path[-1]] = draw(VALUES)
+            holder[path[-1]] = deepcopy(draw(VALUES))
         elif isinstance(holder, dict):
             del holder[path[-1]]
             if draw(st.booleans()):
-                holder[draw(st.sampled_from(TEXTS))] = draw(VALUES)
+                holder[draw(st.sampled_from(TEXTS))] = deepcopy(draw(VALUES))
     return _closed(document, records, draw(st.integers(0, 4)) > 0)
 
 
-def _text(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _text(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """JSON that another reader might read in another way."""
     document, records = _opened(submission)
     places = [path for path in _places_in(document)[1:] if path[-1] != "sha256"]
@@ -174,7 +182,7 @@ def _text(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
     return zipped((DOCUMENT, text), (RECORDS, records))
 
 
-def _numbers(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _numbers(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Numbers of the outcome that are a little better, or of another type."""
     document, records = _opened(submission)
     for _ in range(draw(st.integers(1, 2))):
@@ -188,7 +196,7 @@ def _numbers(draw: Draw, submission: Submission, _: Sequence[Submission]) -> byt
     return _closed(document, records)
 
 
-def _columns(draw: Draw, submission: Submission, _: Sequence[Submission]) -> bytes:
+def _columns(draw: Draw, submission: Submission, _: Originals) -> bytes:
     """Records that are others, in another order or of another dtype, with a digest that fits."""
     document, records = _opened(submission)
     starts = np.cumsum([0, *(16 * len(run.places) + run.tokens.size for run in submission.runs)]).tolist()
@@ -216,7 +224,7 @@ def _columns(draw: Draw, submission: Submission, _: Sequence[Submission]) -> byt
     return _closed(document, head + b"".join(array.tobytes() for array in columns.values()) + tail)
 
 
-def _swapped(draw: Draw, submission: Submission, originals: Sequence[Submission]) -> bytes:
+def _swapped(draw: Draw, submission: Submission, originals: Originals) -> bytes:
     """Manifests, outcomes and ledgers of one run under another, of this submission or of another one."""
     document, records = _opened(submission)
     other, others = _opened(draw(st.sampled_from(list(originals))))
@@ -237,7 +245,20 @@ def _swapped(draw: Draw, submission: Submission, originals: Sequence[Submission]
     return _closed(document, records)
 
 
-_FORGERS: dict[str, Callable[[Draw, Submission, Sequence[Submission]], bytes]] = {
+def _card(draw: Draw, submission: Submission, _: Originals) -> bytes:
+    """A card with anything on it, and a digest that fits or not."""
+    document, records = _opened(submission)
+    text = st.one_of(VALUES, st.text(max_size=40), st.sampled_from(MARKUP), st.lists(st.text(max_size=9), max_size=3))
+    good = st.sampled_from(["https://a.org/b_c", "Ada", "Łukasz", ["Ada", "Bo"], 7, True, False])
+    keys = ("name", "authors", "paper", "code", "command", "model_size", "pretrained", "constraints_known", "hardware")
+    card = {"name": draw(st.text(min_size=1, max_size=20)), "authors": ["Ada"], "constraints_known": False}
+    for _ in range(draw(st.integers(0, 3))):
+        card[draw(st.sampled_from([*keys, "more"]))] = draw(st.one_of(good, text))
+    document.update(format=2, card=card)
+    return _closed(document, records, draw(st.integers(0, 4)) > 0)
+
+
+_FORGERS: dict[str, Callable[[Draw, Submission, Originals], bytes]] = {
     "flips": _flips,
     "pieces": _pieces,
     "headers": _headers,
@@ -248,6 +269,7 @@ _FORGERS: dict[str, Callable[[Draw, Submission, Sequence[Submission]], bytes]] =
     "numbers": _numbers,
     "columns": _columns,
     "swapped": _swapped,
+    "card": _card,
 }
 
 
@@ -265,10 +287,13 @@ def _closed(document: Any, records: bytes, fitting: bool = True) -> bytes:
     if fitting:
         document = _sealed_runs(document)
         document["records_sha256"] = hashlib.sha256(records).hexdigest()
+        if document.get("format") == 2:
+            rest = {key: value for key, value in document.items() if key != "sha256"}
+            document["sha256"] = hashlib.sha256(canonical(rest)).hexdigest()
     return zipped((DOCUMENT, canonical(document)), (RECORDS, records))
 
 
-def untruths(submission: Submission, originals: Sequence[Submission]) -> list[str]:
+def untruths(submission: Submission, originals: Originals) -> list[str]:
     """What is not as the page says of a submission that was accepted, found by plain means and not by the library's."""
     known = {run.manifest["ledger_sha256"]: run for original in originals for run in original.runs if run.whole}
     found = []

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
-from forgeries import forgeries, untruths
+from forgeries import Originals, forgeries, untruths
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import checked
-from submissions import TASK, sweep
+from submissions import CARD, TASK, sweep
 
 from bioseq_gym import InvalidSubmission
 from bioseq_gym.submission import Submission, faults, pack
@@ -20,19 +21,20 @@ from bioseq_gym.submission.document import from_bytes
 
 
 @pytest.fixture(scope="module")
-def originals(whole: Submission, abridged: Submission, tmp_path_factory: pytest.TempPathFactory) -> list[Submission]:
+def originals(whole: Submission, abridged: Submission, tmp_path_factory: pytest.TempPathFactory) -> Originals:
     longer = sweep(tmp_path_factory.mktemp("longer"), "random", budget=1200)  # so that a checkpoint is reached
-    return [whole, abridged, pack(longer, TASK), pack(longer, TASK, abridged=True)]
+    on_task = (pack(longer, TASK, abridged=short) for short in (False, True))
+    return Originals((whole, abridged, replace(abridged, card=CARD), *on_task))
 
 
-def test_what_is_not_changed_is_true(originals: list[Submission]) -> None:
+def test_what_is_not_changed_is_true(originals: Originals) -> None:
     for submission in originals:
         assert (faults(submission), untruths(submission, originals)) == ([], [])
 
 
 @checked(300)
 @given(data=st.data())
-def test_no_forgery_verifies_or_raises_another_error(originals: list[Submission], data: st.DataObject) -> None:
+def test_no_forgery_verifies_or_raises_another_error(originals: Originals, data: st.DataObject) -> None:
     kind, content = data.draw(forgeries(originals))
     started = time.perf_counter()
     submission = None

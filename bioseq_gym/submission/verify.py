@@ -60,6 +60,8 @@ def _setting_faults(submission: Submission) -> list[str]:
     for key in ("config", "environment"):
         if others := [run.title for run in submission.runs if not same_json(run.manifest[key], manifests[0][key])]:
             found.append(f"the runs have several settings: the {key} of {_named(others)} is not that of the first run")
+    if submission.card is not None and submission.constraints_known != submission.card["constraints_known"]:
+        found.append("its card says that the constraints were not known, and the agent was shown them")
     return found
 
 
