@@ -26,6 +26,7 @@ from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import run_agent
 from bioseq_gym.study import find_runs, read_study
 from bioseq_gym.submission import Submission, faults, pack, read_submission, to_bytes
+from bioseq_gym.submission.card import card_lines, read_card
 from bioseq_gym.suite import DEFAULT_BUDGET, load_scope, load_suite, load_task, suite_names, task_names
 from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
 from bioseq_gym.sweep.plan import sweep_command
@@ -126,6 +127,7 @@ def _add_submission_commands(command: Callable[..., Parser]) -> None:
     )
     bundle.add_argument("--suite", required=True, metavar="NAME", help=f"{names}, or a task by its name")
     bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, where there are those of several")
+    bundle.add_argument("--agent-card", metavar="FILE", help="who made the agent and of what, a .toml: see the README")
     bundle.add_argument(
         "--abridged", action="store_true", help="keep only the evaluations that improved: a thousandth of the bytes"
     )
@@ -315,8 +317,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _pack(options: argparse.Namespace) -> None:
     load_scope(options.suite)  # before a look at thousands of files
+    card = None if options.agent_card is None else read_card(options.agent_card)
     directories = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir()]
-    packed = pack(directories, options.suite, agent=options.agent, abridged=options.abridged)
+    packed = pack(directories, options.suite, agent=options.agent, abridged=options.abridged, card=card)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     size = out.write_bytes(to_bytes(packed))
@@ -336,6 +339,8 @@ def _verify(options: argparse.Namespace) -> int:
         failed = failed or bool(found)
         if not found:
             print(f"verified {path}: {_summary(submission)}")
+            for key, text in card_lines(submission.card) if submission.card is not None else ():
+                print(f"  {key}: {text}")
     return int(failed)
 
 

@@ -1,7 +1,8 @@
 """The leaderboards: submissions that were replayed, a board for each suite or task, and the pages built from them.
 
 A board is the folder of its suite's or task's name: ``submissions``, and a page and its pictures, which can be built
-anew from them at any time. All writing is done under one lock, and every file lands whole.
+anew from them at any time. All writing is done under one lock, and every file lands whole. Who is killed leaves the
+submissions of before or of after; pages may be behind them, until the next submit to the board or the next rebuild.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from bioseq_gym.report import (
 from bioseq_gym.runs import agent_labels
 from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
 from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
+from bioseq_gym.submission.card import as_markdown
 from bioseq_gym.suite import load_scope
 
 _COLUMN = "ledgers"
@@ -55,6 +57,7 @@ def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
         verify(submission)
     with _locked(Path(root)):
         names = sorted({submission.scope.name for submission in submissions})
+        _clear(Path(root), names)
         boards = {name: {Path(s.name): s for s in read_board(root, name)} for name in names}
         for page in (PAGE, *(f"{name}/{PAGE}" for name in names)):
             check_page(Path(root) / page)
@@ -81,6 +84,7 @@ def rebuild(root: PathLike) -> list[Path]:
     """
     require_packages()
     with _locked(Path(root)):
+        _clear(Path(root), board_names(root))
         return [_write_pages(Path(root), name) for name in board_names(root)]
 
 
@@ -176,12 +180,18 @@ def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submissi
 def _write_pages(root: Path, name: str) -> Path:
     study, labels = _study(read_board(root, name))
     cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
-    page = write_report(study, root / name, Front(name, _PREFACE, _COLUMN, cells))
+    page = write_report(study, root / name, Front(name, _PREFACE + _cards(labels), _COLUMN, cells))
     check_page(root / PAGE)
     write_page(
         root / PAGE, [MARK, "# Leaderboards", "", _INDEX, *(_line(root, board) for board in board_names(root)), ""]
     )
     return page
+
+
+def _cards(labels: Mapping[str, Submission]) -> str:
+    """What the authors of each row say of it, if any does."""
+    lines = [f"- {label}: {as_markdown(s.card)}" for label, s in sorted(labels.items()) if s.card is not None]
+    return "\n\n".join(["", _CARDS, "\n".join(lines)]) if lines else ""
 
 
 def _line(root: Path, name: str) -> str:
@@ -197,13 +207,20 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A submission is there whole or not at all; what a killed process left is overwritten by the next."""
+    """A submission is there whole or not at all."""
     temporary = path.with_name(".new")
     with open(temporary, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _clear(root: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of the boards ``names``; the lock says that nobody is at work on it."""
+    for folder in (root, *(root / name / below for name in names for below in ("", SUBMISSIONS))):
+        for path in folder.glob(".new*"):
+            path.unlink()
 
 
 @contextmanager
@@ -237,3 +254,5 @@ settings and seeds gets the whole ledgers, and can compare their digests.
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
 one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked
 from more; that the runs were not picked from several; and how long they took."""
+
+_CARDS = "**What their authors say of them**, which no replay can check:"

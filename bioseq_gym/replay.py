@@ -5,6 +5,7 @@ It runs no code of an agent, and nothing that a run states of itself is believed
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,17 @@ def manifest_faults(manifest: Manifest) -> list[str]:
 
 
 def stated_faults(stated: Manifest, found: Manifest) -> list[str]:
-    """A line for each number of ``found`` that is another in ``stated``, or not there."""
+    """A line for each number of ``found`` that is another in ``stated``, of another type, or not there."""
     return [
         f"it states {key} = {shown(stated.get(key))}, the replay gives {shown(value)}"
         for key, value in found.items()
-        if stated.get(key) != value
+        if not same_json(stated.get(key), value)
     ]
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether parsed JSON is the same text too: true is not 1, and 1 is not 1.0."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def counts_rise(places: NDArray[Any], asked: NDArray[np.uint64], calls: NDArray[np.uint32]) -> bool:

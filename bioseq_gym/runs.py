@@ -278,7 +278,7 @@ def parse_manifest(text: str | bytes, name: str) -> Manifest:
 def check_manifest(content: Any, name: str) -> Manifest:
     """``content``, parsed JSON, as a manifest, without its checksum. Raises as :func:`parse_manifest` does."""
     manifest = dict(content) if isinstance(content, dict) else content
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or not is_format(manifest.get("format"), FORMAT):
         raise InvalidRun(f"{name} is not a manifest of format {FORMAT}; run the agent again with this version")
     if manifest.pop("sha256", None) != _checksum(manifest):
         raise InvalidRun(f"{name} was edited: its checksum does not fit. Restore it, or run the agent again")
@@ -290,6 +290,11 @@ def check_manifest(content: Any, name: str) -> Manifest:
 def invalid_fields(manifest: Manifest) -> list[str]:
     """The fields that every manifest has and that are missing or out of range in this one."""
     return [key for key, is_valid in _FIELDS.items() if not is_valid(manifest.get(key))]
+
+
+def is_format(value: Any, expected: int) -> bool:
+    """Whether parsed JSON is the integer ``expected``; true is not 1, and 2.0 is not 2."""
+    return isinstance(value, int) and not isinstance(value, bool) and value == expected
 
 
 def is_count(value: Any) -> bool:

@@ -12,12 +12,14 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseq_gym.errors import UnknownName
+from bioseq_gym.errors import InvalidSpec, UnknownName
 from bioseq_gym.functions import Ehrlich, EhrlichSpec
 from bioseq_gym.functions.spec import generated_name
 
 DEFAULT_BUDGET = 30_000
 TARGETS = (0.5, 0.8, 0.95, 1.0)
+LONGEST = 4096
+"""Tokens of a task that a submission may be on; a stranger's file names it, and longer ones take seconds to make."""
 
 _INSTANCES = files("bioseq_gym.functions") / "instances"
 _NUMBER = "([0-9]{1,20})"
@@ -207,11 +209,13 @@ def load_scope(name: str) -> Scope:
 
     Raises:
         UnknownName: there is neither, or the task is called otherwise; the message names the near ones.
-        InvalidSpec: the numbers in a generated task's name make no function.
+        InvalidSpec: the numbers in a generated task's name make no function, or one of over :data:`LONGEST` tokens.
     """
     if name in _SUITES:
         suite = _SUITES[name]
         return Scope(name, suite.tasks, suite.seeds, suite.budget)
+    if (match := _GENERATED.fullmatch(name)) and int(match[2]) > LONGEST:
+        raise InvalidSpec(f"a submission is on a task of at most {LONGEST:,} tokens, not {match[2]}; run a shorter one")
     try:
         task = load_task(name)
     except UnknownName:

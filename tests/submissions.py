@@ -22,6 +22,7 @@ SMOKE = load_suite("smoke")
 TASK, SECOND = SMOKE.tasks
 AT = 2
 """The run that is tampered with: it improves twice."""
+CARD = {"name": "A *strong* one", "authors": ["Ada", "Łukasz"], "constraints_known": False, "model_size": 2_000_000}
 Edit = Callable[[dict[str, Any]], Any]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from submissions import AT, SECOND, TASK, changed, put, saved, stating
+from submissions import AT, SECOND, TASK, Edit, changed, put, saved, stating
 
 from bioseq_gym import InvalidSubmission, Ledger, UnknownName, load_task
 from bioseq_gym.agent import load_agent
+from bioseq_gym.replay import stated_faults
 from bioseq_gym.replay import verify as verify_run
 from bioseq_gym.runs import MANIFEST, Run, read_run, run_agent, write_manifest
 from bioseq_gym.submission import PackedRun, Submission, faults, pack, read_submission, to_bytes, verify
@@ -158,6 +160,7 @@ def with_a_flat_record(submission: Submission) -> Submission:
     return changed(submission, places=places, asked=asked, **spread(run, "calls", "tokens"))
 
 
+SETTINGS: list[Edit] = [lambda m, x=x: m["config"].update(x=x) for x in (1, 1, True, 1)]
 BOTH: dict[str, tuple[Callable[[Submission], Submission], str]] = {
     "a better best value": (stating(best_value=1.5), "it states best_value = 1.5, the replay gives"),
     "a smaller regret": (stating(simple_regret=-1.0), "it states simple_regret = -1.0"),
@@ -171,6 +174,10 @@ BOTH: dict[str, tuple[Callable[[Submission], Submission], str]] = {
     "fewer calls": (stating(calls=0), "it states .* rows asked in 0 calls, fewer than its records count"),
     "fewer rows asked": (stating(asked=1), "it states 1 rows asked in"),
     "other settings": (stating(config={"children": 1}), f"the config of {SECOND} seed 0 is not that of the first"),
+    "settings of another type": (
+        lambda s: functools.reduce(lambda made, at: changed(made, SETTINGS[at], at), range(4), s),
+        f"the config of {SECOND} seed 0 is not that of the first run",
+    ),
     "another agent": (stating(agent="mine"), "it is of the agent 'genetic', and some runs are of mine"),
     "a token out of range": (put("tokens", (0, 0), 8), r"it holds the token 8, outside of 0 \.\. 7"),
     "a place 0": (put("places", 0, 0), "not in increasing places from 1 to"),
@@ -220,6 +227,13 @@ def test_a_fault_is_found_and_named(
     with pytest.raises(InvalidSubmission, match=message):
         verify(tamper(good))
     assert faults(good) == []  # nothing that the cases share was changed
+
+
+def test_a_number_of_another_type_is_another_number() -> None:
+    assert stated_faults({"a": 1.0, "b": {"1000": 0.0}}, {"a": 1.0, "b": {"1000": 0.0}}) == []
+    for stated in ({"a": True}, {"a": 1}, {"a": "1.0"}, {}):
+        assert len(stated_faults(stated, {"a": 1.0})) == 1
+    assert len(stated_faults({"b": {"1000": False}}, {"b": {"1000": 0.0}})) == 1
 
 
 def test_all_faults_are_named_at_once(abridged: Submission) -> None:

@@ -94,7 +94,11 @@ MALFORMED: dict[str, tuple[Callable[[Submission], bytes], str]] = {
     "a key twice": (with_text(lambda text: text.replace(b'"format":1', b'"format":1,"format":1')), "not canonical"),
     "blanks": (with_text(lambda text: text + b"\n"), "not canonical"),
     "no object": (with_text(lambda text: b"[]"), "not of format 1"),
-    "another format": (with_document(lambda d: d.update(format=2)), "not of format 1; pack it again"),
+    "another format": (with_document(lambda d: d.update(format=3)), "not of format 1 or 2; pack it again"),
+    "a format that is true": (with_document(lambda d: d.update(format=True)), "not of format 1"),
+    "a format with a point": (with_document(lambda d: d.update(format=1.0)), "not of format 1"),
+    "a card and format 1": (with_document(lambda d: d.update(card={})), "does not have exactly the keys"),
+    "format 2 without a card": (with_document(lambda d: d.update(format=2)), "does not have exactly the keys"),
     "a key more": (with_document(lambda d: d.update(more=1)), "does not have exactly the keys"),
     "a key less": (with_document(lambda d: d.pop("suite")), "does not have exactly the keys"),
     "no such suite": (with_document(lambda d: d.update(suite="smokes")), "no suite or task 'smokes'. Did you mean"),
@@ -103,6 +107,10 @@ MALFORMED: dict[str, tuple[Callable[[Submission], bytes], str]] = {
     "a task by another name": (
         with_document(lambda d: d.update(suite="ehrlich/ehr-V08-L12-c2-k3-q3-seed0")),
         "is called ehrlich/ehr-V8-L12-c2-k3-q3-seed0; give that name",
+    ),
+    "a task that takes seconds to make": (
+        with_document(lambda d: d.update(suite="ehrlich/ehr-V256-L65535-c255-k256-q256-seed0")),
+        "on a task of at most 4,096 tokens, not 65535; run a shorter one",
     ),
     "an agent that is no text": (with_document(lambda d: d.update(agent=None)), "is no string"),
     "no runs": (with_document(lambda d: d.update(runs=[])), "no list of 1 to 4"),
@@ -114,6 +122,7 @@ MALFORMED: dict[str, tuple[Callable[[Submission], bytes], str]] = {
         "run 3: its manifest was edited: its checksum does not fit",
     ),
     "another manifest's format": (with_manifest(format=1), "run 3: its manifest is not a manifest of format 2"),
+    "a manifest's format with a point": (with_manifest(format=2.0), "its manifest is not a manifest of format 2"),
     "a manifest that is none": (run_entry("manifest", 7), "run 3: its manifest is not a manifest"),
     "an unfinished run": (with_manifest(status="running"), "run 3: the run is not finished; go on with"),
     "another function": (with_manifest(digest="\u001b[31m" * 99), r"another function than .* .digest '.x1b"),
@@ -185,10 +194,20 @@ def as_many_records_as_a_forger_likes(submission: Submission) -> bytes:
     return zipped((DOCUMENT, canonical(document)), (RECORDS, bytes(LARGE)))
 
 
+def records_that_shrink_too_much(submission: Submission) -> bytes:
+    document, _ = opened(submission)
+    document["suite"] = TASK
+    document["runs"] = document["runs"][:1]
+    document["runs"][0]["manifest"] = sealed({**document["runs"][0]["manifest"], "budget": 2**20})
+    document["runs"][0]["records"] = 2**20
+    return zipped((DOCUMENT, canonical(document)), (RECORDS, bytes(2**20 * 28)))
+
+
 @pytest.mark.parametrize(
     ("bomb", "message"),
     [
-        (large_document, "submission.json has 30,000,000 bytes, at most 4,194,304 are read"),
+        (records_that_shrink_too_much, "records.bin unpacks to more than 100 times its size, as no ledger does"),
+        (large_document, "submission.json has 30,000,000 bytes, at most 2,097,152 are read"),
         (large_records, "records.bin has .* bytes, the runs need"),
         (records_larger_than_they_say, "records.bin is damaged"),
         (as_many_records_as_a_forger_likes, "its records take more than 1,073,741,824 bytes"),

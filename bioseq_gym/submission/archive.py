@@ -16,7 +16,8 @@ from bioseq_gym.errors import InvalidSubmission
 DOCUMENT, RECORDS = "submission.json", "records.bin"
 MOST_RECORDS = 2**30
 """Bytes that the records of a submission may have in all."""
-_MOST_DOCUMENT = 2**22
+_MOST_DOCUMENT = 2**21
+_MOST_TIMES, _SMALL = 100, 2**24  # real ledgers shrink to a tenth; up to so many bytes any may
 _MOST_FILE = MOST_RECORDS + 2 * _MOST_DOCUMENT  # what does not compress grows a little
 _TIME = (1980, 1, 1, 0, 0, 0)
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -90,6 +91,8 @@ class Archive:
         """The content of the second member, if it has ``size`` bytes: else nothing of it is unpacked."""
         if self._entries[1].file_size != size:
             raise self._error(f"{RECORDS} has {self._entries[1].file_size:,} bytes, the runs need {size:,}")
+        if size > max(_SMALL, _MOST_TIMES * self._entries[1].compress_size):
+            raise self._error(f"{RECORDS} unpacks to more than {_MOST_TIMES} times its size, as no ledger does")
         return self._read(1)
 
     def _read(self, number: int) -> bytes:

@@ -2,7 +2,8 @@
 
 ``submission.json`` is canonical JSON, keys sorted and no blank: ``format``; ``suite``, the name of a suite or of a
 task; ``agent``; ``runs``, sorted by task and seed, each with its ``manifest`` as in the run directory, the number of
-``records`` and an ``outcome`` of what the manifest lacks; and ``records_sha256``.
+``records`` and an ``outcome`` of what the manifest lacks; and ``records_sha256``. With a ``card`` the format is 2, and
+``sha256`` is that of the canonical document without it, and so of all that is there; else it is 1.
 
 ``records.bin`` holds for each run in that order, little-endian, four columns of n records: place (u32), rows asked
 (u64), call (u32), tokens (L bytes a record).
@@ -22,15 +23,17 @@ import numpy as np
 
 from bioseq_gym.errors import InvalidRun, InvalidSpec, InvalidSubmission, UnknownName
 from bioseq_gym.replay import manifest_faults, shown
-from bioseq_gym.runs import Manifest, check_manifest, is_count, sealed
+from bioseq_gym.runs import Manifest, check_manifest, is_count, is_format, sealed
 from bioseq_gym.submission.archive import MOST_RECORDS, Archive, pack_archive, read_file
+from bioseq_gym.submission.card import card_faults
 from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.suite import Scope, load_scope, load_task
 
-FORMAT = 1
+FORMAT, WITH_CARD = 1, 2
 MOST_SEEDS = 1000
 """Runs of one task that a submission may hold."""
-_KEYS = {"format", "suite", "agent", "runs", "records_sha256"}
+_KEYS = {FORMAT: {"format", "suite", "agent", "runs", "records_sha256"}}
+_KEYS[WITH_CARD] = _KEYS[FORMAT] | {"card", "sha256"}
 _RUN_KEYS = {"manifest", "records", "outcome"}
 _OUTCOME_KEYS = {"distinct_share", "diversity"}
 _COLUMNS = (("places", "<u4"), ("asked", "<u8"), ("calls", "<u4"))
@@ -42,7 +45,7 @@ _LONGEST_NAME = 200
 def to_bytes(submission: Submission) -> bytes:
     """The file; the same runs give the same bytes."""
     records = b"".join(_columns_to_bytes(run) for run in submission.runs)
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "suite": submission.scope.name,
         "agent": submission.agent,
@@ -56,6 +59,9 @@ def to_bytes(submission: Submission) -> bytes:
         ],
         "records_sha256": hashlib.sha256(records).hexdigest(),
     }
+    if submission.card is not None:
+        content |= {"format": WITH_CARD, "card": submission.card}
+        content["sha256"] = _digest(content)
     return pack_archive(_canonical(content), records)
 
 
@@ -86,7 +92,7 @@ def from_bytes(data: bytes, name: str) -> Submission:
         raise InvalidSubmission(f"{name} is refused: the SHA-256 of its records is not the one stated; pack it again")
     starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     runs = [_packed(entry, records, int(start)) for entry, start in zip(entries, starts, strict=False)]
-    return Submission(name, scope, content["agent"], tuple(runs))
+    return Submission(name, scope, content["agent"], tuple(runs), content.get("card"))
 
 
 class _Malformed(Exception):
@@ -95,6 +101,10 @@ class _Malformed(Exception):
 
 def _canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical({key: value for key, value in content.items() if key != "sha256"})).hexdigest()
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -109,10 +119,16 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise _Malformed(f"submission.json is nested more than {_DEEPEST} deep; pack it again")
     if not canonical:
         raise _Malformed("submission.json is not canonical JSON (keys sorted and once, no blanks); pack it again")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _Malformed(f"submission.json is not of format {FORMAT}; pack it again with this version")
-    if content.keys() != _KEYS:
-        raise _Malformed(f"submission.json does not have exactly the keys {', '.join(sorted(_KEYS))}; pack it again")
+    version = content.get("format") if isinstance(content, dict) else None
+    if not any(is_format(version, known) for known in _KEYS):
+        raise _Malformed(f"submission.json is not of format {FORMAT} or {WITH_CARD}; pack it again with this version")
+    assert isinstance(content, dict)
+    if content.keys() != (keys := _KEYS[content["format"]]):
+        raise _Malformed(f"submission.json does not have exactly the keys {', '.join(sorted(keys))}; pack it again")
+    if version == WITH_CARD and (wrong := card_faults(content["card"])):
+        raise _Malformed(f"{'; '.join(wrong)}; pack it again")
+    if version == WITH_CARD and content["sha256"] != _digest(content):
+        raise _Malformed("submission.json was edited: its digest does not fit; pack it again")
     return content
 
 

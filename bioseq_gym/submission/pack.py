@@ -10,6 +10,7 @@ from pathlib import Path
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.replay import run_faults
 from bioseq_gym.runs import Manifest, agent_label, marked_labels, read_manifest, read_run
+from bioseq_gym.submission.card import Card
 from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.submission.verify import faults
 from bioseq_gym.suite import load_scope
@@ -17,7 +18,14 @@ from bioseq_gym.suite import load_scope
 Found = list[tuple[Path, Manifest]]
 
 
-def pack(directories: Iterable[Path], suite: str, *, agent: str | None = None, abridged: bool = False) -> Submission:
+def pack(
+    directories: Iterable[Path],
+    suite: str,
+    *,
+    agent: str | None = None,
+    abridged: bool = False,
+    card: Card | None = None,
+) -> Submission:
     """Pack the runs of one agent on a suite, or on one task.
 
     Args:
@@ -26,6 +34,7 @@ def pack(directories: Iterable[Path], suite: str, *, agent: str | None = None, a
         agent: which agent's, by its name or, where it has several settings, by its label; needed where the runs are of
             several.
         abridged: keep only the records that improved on all before.
+        card: what its authors say of the agent, from :func:`bioseq_gym.submission.card.read_card`.
 
     Returns:
         A submission that verifies.
@@ -50,7 +59,7 @@ def pack(directories: Iterable[Path], suite: str, *, agent: str | None = None, a
         raise InvalidSubmission(f"no run has the budget of {scope.budget:,} and the seeds of {suite}; sweep it")
     name = fitting[0][1]["agent"]
     runs, wrong = _replayed([path for path, _ in sorted(fitting, key=_task_and_seed)], abridged)
-    submission = Submission(f"the submission of {name}", scope, name, tuple(runs))
+    submission = Submission(f"the submission of {name}", scope, name, tuple(runs), card)
     wrong += faults(submission) if runs else []
     if wrong:
         raise InvalidSubmission(f"{submission.name} on {suite} can't be packed: {'; '.join(wrong)}")

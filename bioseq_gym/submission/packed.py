@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.metrics import RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.runs import Manifest, Result, Run
+from bioseq_gym.submission.card import Card
 from bioseq_gym.suite import Scope, Task, load_task
 
 WHOLE, ABRIDGED = "whole", "abridged"
@@ -115,12 +116,20 @@ class Submission:
         scope: what it is complete over, if it verifies.
         agent: the name of the agent.
         runs: sorted by task and seed.
+        card: what its authors say of it, see :mod:`bioseq_gym.submission.card`; None if they said nothing.
     """
 
     name: str
     scope: Scope
     agent: str
     runs: tuple[PackedRun, ...]
+    card: Card | None = None
+
+    @property
+    def constraints_known(self) -> bool:
+        """Whether the agent was shown which actions are feasible, or its authors say that it knew."""
+        shown = bool(self.runs[0].manifest["environment"]["reveal_constraints"])
+        return shown or (self.card is not None and self.card["constraints_known"])
 
     @property
     def whole(self) -> bool:
@@ -135,14 +144,13 @@ class Submission:
     @property
     def setting(self) -> str:
         """Agent, settings, and whether it knew the constraints, as canonical JSON: a board has each once."""
-        manifest = self.runs[0].manifest
-        return json.dumps(
-            [self.agent, manifest["config"], manifest["environment"]["reveal_constraints"]], sort_keys=True
-        )
+        config = self.runs[0].manifest["config"]
+        return json.dumps([self.agent, config, self.constraints_known], sort_keys=True)
 
     def results(self, budget: int | None = None) -> list[Result]:
         """The numbers of each run, see :meth:`PackedRun.result`."""
-        return [run.result(budget) for run in self.runs]
+        known = self.constraints_known
+        return [replace(run.result(budget), constraints_known=known) for run in self.runs]
 
 
 def run_task(manifest: Manifest) -> Task:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bioseq_gym.budget import Ledger
 from bioseq_gym.errors import InvalidLedger, InvalidSubmission
 from bioseq_gym.metrics import RegretCurve, distinct_share, diversity
-from bioseq_gym.replay import counts_rise, shown, stated_faults
+from bioseq_gym.replay import counts_rise, same_json, shown, stated_faults
 from bioseq_gym.runs import is_count, outcome, regret_numbers
 from bioseq_gym.submission.document import is_share
 from bioseq_gym.submission.packed import PackedRun, Submission
@@ -58,8 +58,10 @@ def _setting_faults(submission: Submission) -> list[str]:
     if agents := sorted({m["agent"] for m in manifests} - {submission.agent}):
         found.append(f"it is of the agent {shown(submission.agent)}, and some runs are of {', '.join(agents)}")
     for key in ("config", "environment"):
-        if others := [run.title for run in submission.runs if run.manifest[key] != manifests[0][key]]:
+        if others := [run.title for run in submission.runs if not same_json(run.manifest[key], manifests[0][key])]:
             found.append(f"the runs have several settings: the {key} of {_named(others)} is not that of the first run")
+    if submission.card is not None and submission.constraints_known != submission.card["constraints_known"]:
+        found.append("its card says that the constraints were not known, and the agent was shown them")
     return found
 
 
