@@ -31,7 +31,7 @@ from bioseq_gym.leaderboard import read_board, rebuild, submit
 from bioseq_gym.study import SUBMISSIONS
 from bioseq_gym.submission import pack
 
-HIDDEN = "/.new"
+HIDDEN = ".new-"
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -72,7 +72,7 @@ def kills(home: Path, file: Path, board: Path, count: int, seed: int) -> Counter
         if pages != shown(after if states[1] else board, submissions=False):
             found["pages behind, until the next submit"] += 1
         if any(HIDDEN in name for name in tree(root)):
-            found["a hidden file left, until the next submit"] += 1
+            found["a hidden folder left, until the next submit"] += 1
         read_board(root, "smoke")
         if number % 2:
             submit([file], root)

@@ -1,18 +1,22 @@
 """The leaderboards: submissions that were replayed, a board for each suite or task, and the pages built from them.
 
 A board is the folder of its suite's or task's name: ``submissions``, and a page and its pictures, which can be built
-anew from them at any time. All writing is done under one lock, and every file lands whole. Who is killed leaves the
-submissions of before or of after; pages may be behind them, until the next submit to the board or the next rebuild.
+anew from them at any time. All writing is done under one lock and in a hidden folder, from where the files then move to
+their places, each at once and the submissions first. So who is killed leaves the tree of before or of after; at worst,
+in the instant in which files move, pages behind their submissions, until the board's next submit or the next rebuild.
 """
 
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bioseq_gym.errors import InvalidSubmission
 from bioseq_gym.report import (
@@ -35,6 +39,7 @@ from bioseq_gym.submission.card import as_markdown
 from bioseq_gym.suite import load_scope
 
 _COLUMN = "ledgers"
+_STAGE = ".new-"
 
 
 def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
@@ -57,17 +62,17 @@ def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
         verify(submission)
     with _locked(Path(root)):
         names = sorted({submission.scope.name for submission in submissions})
-        _clear(Path(root), names)
         boards = {name: {Path(s.name): s for s in read_board(root, name)} for name in names}
         for page in (PAGE, *(f"{name}/{PAGE}" for name in names)):
             check_page(Path(root) / page)
         paths = [_place(submission, boards[submission.scope.name], Path(root)) for submission in submissions]
-        for submission, path in zip(submissions, paths, strict=True):
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write(path, to_bytes(submission))  # what was verified; the file may be another by now
-        for name in names:
-            _write_pages(Path(root), name)
+        with _staged(Path(root), names) as stage:
+            for submission, path in zip(submissions, paths, strict=True):
+                if not path.exists():
+                    # What was verified; the file may be another by now.
+                    _write(stage / path.relative_to(root), to_bytes(submission))
+            for name in names:
+                _write_pages(stage, name)
     return paths
 
 
@@ -84,8 +89,12 @@ def rebuild(root: PathLike) -> list[Path]:
     """
     require_packages()
     with _locked(Path(root)):
-        _clear(Path(root), board_names(root))
-        return [_write_pages(Path(root), name) for name in board_names(root)]
+        names = board_names(root)
+        for name in names:
+            read_board(root, name)  # so that an error names the file, and not its copy
+        with _staged(Path(root), names) as stage:
+            pages = [_write_pages(stage, name) for name in names]
+        return [Path(root) / page.relative_to(stage) for page in pages]
 
 
 def board_names(root: PathLike) -> list[str]:
@@ -207,20 +216,46 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A submission is there whole or not at all."""
-    temporary = path.with_name(".new")
-    with open(temporary, "wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
-def _clear(root: Path, names: Iterable[str]) -> None:
-    """Remove what killed processes left of the boards ``names``; the lock says that nobody is at work on it."""
-    for folder in (root, *(root / name / below for name in names for below in ("", SUBMISSIONS))):
-        for path in folder.glob(".new*"):
-            path.unlink()
+@contextmanager
+def _staged(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    """A hidden folder with the boards ``names`` and the submissions of the others, whose changes move to ``root``.
+
+    Nothing moves if the block raises. What a killed process left is removed: under the lock nobody is at work on it.
+    """
+    for left in root.glob(f"{_STAGE}*"):
+        shutil.rmtree(left)
+    with TemporaryDirectory(prefix=_STAGE, dir=root) as folder:
+        stage = Path(folder)
+        boards = [root / name for name in names]
+        submissions = [file for name in board_names(root) for file in _files(root / name / SUBMISSIONS)]
+        for file in [*submissions, *_pages(root, boards)]:
+            (copy := stage / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        yield stage
+        built = sorted((file for file in stage.rglob("*") if file.is_file()), key=_moves)
+        for file in built:
+            target = root / file.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (target.exists() and filecmp.cmp(file, target, shallow=False)):
+                os.replace(file, target)
+
+
+def _pages(root: Path, boards: Iterable[Path]) -> list[Path]:
+    """The files that are no submissions, and so are built: of the boards all, beside other things in ``root`` pages."""
+    found = [path for board in boards for path in board.glob("[!.]*")] + [root / PAGE]
+    return [path for path in found if path.is_file()]
+
+
+def _moves(file: Path) -> tuple[bool, bool, int, str]:
+    """Submissions before what is built from them, pages after the pictures that they show, and the index at the end."""
+    return SUBMISSIONS not in file.parts, file.name == PAGE, -len(file.parts), str(file)
 
 
 @contextmanager

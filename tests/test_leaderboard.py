@@ -185,18 +185,23 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
 
     monkeypatch.setattr(os, "replace", counted(os.replace))
     monkeypatch.setattr(os, "fsync", counted(os.fsync))
-    for steps in range(6):  # one sync; a rename for the submission, the two pictures, the page and the index
+    roots = []
+    for steps in range(10):  # a sync; a rename for two pictures, page and index; then for these and for the submission
         root, left[0] = Path(shutil.copytree(board, tmp_path / str(steps))), steps
         with pytest.raises(Killed):
             submit([file], root)
-        assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if steps > 1 else [])]
-        if steps < 2:
-            assert {name: data for name, data in tree(root).items() if "/.new" not in name} == before
-    left[0] = 6
+        assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if steps > 5 else [])]
+        if steps < 6:
+            assert tree(root) == before
+        (root / ".new-left").mkdir()  # as a signal does, which no block outlives
+        (root / ".new-left" / "README.md").touch()
+        roots.append(root)
+    left[0] = 10
     submit([file], board)
-    left[0] = 6
-    submit([file], root)  # the last that was killed
-    assert tree(root) == tree(board)
+    for root in roots[5::4]:
+        left[0] = 10
+        submit([file], root)
+        assert tree(root) == tree(board)
 
 
 def test_two_submits_at_once_both_land(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
