@@ -29,7 +29,7 @@ import numpy as np
 from bioseq_gym import EvaluationBudget
 from bioseq_gym.agent import Agent, setting
 from bioseq_gym.agents.drift.family import CRITICAL, Family, Record
-from bioseq_gym.agents.drift.laboratory import Finished, Laboratory, Tokens
+from bioseq_gym.agents.drift.laboratory import Finished, Floats, Laboratory, Tokens
 from bioseq_gym.agents.drift.motifs import Motif, distil, survey
 from bioseq_gym.agents.drift.packing import Design, design, promoted, with_spare
 
@@ -96,24 +96,35 @@ class Search:
         return Family(x, value, np.full(self._lab.L, self._config.prior), self._lab.V)
 
     def _drift(self, families: list[Family]) -> list[Family]:
-        def child() -> tuple[Family, Tokens, np.ndarray] | None:
-            family = families[self._lab.rng.integers(len(families))]
-            drawn = family.child(self._lab, self._config.keep)
-            return None if drawn is None else (family, *drawn)
+        critical = self._beliefs(families)
 
-        children = self._new(child, lambda drawn: drawn[1], may_fail=True)
+        def child() -> tuple[Family, Tokens, Tokens] | None:
+            n = self._lab.rng.integers(len(families))
+            drawn = families[n].child(self._lab, self._config.keep, critical[n])
+            return None if drawn is None else (families[n], *drawn)
+
+        children = self._new(child, lambda drawn: drawn[2], may_fail=True)
         if not children:  # what was learned leaves nothing to try
             for family in families:
                 family.forget(self._config.prior)
             return self._draw(families[0])
-        values = self._lab.ask([x for _, x, _ in children])
+        values = self._lab.ask([x for _, _, x in children])
         found = []
-        for (family, x, changed), value in zip(children, values, strict=True):
+        for (family, parent, x), value in zip(children, values, strict=True):
+            if value > -np.inf:
+                self._tested(family, parent, x, value)
             if value > family.value:
-                found.append(family.heir(x, changed, value))
+                found.append(family.heir(x, x != parent, value))
             elif value > -np.inf:
-                family.learn(x, changed, value)
+                family.learn(x, x != parent, value)
         return found
+
+    def _beliefs(self, families: list[Family]) -> list[Floats]:
+        """By which probabilities, (L,), that a position is critical each family makes children."""
+        return [family.critical for family in families]
+
+    def _tested(self, family: Family, parent: Tokens, x: Tokens, value: float) -> None:
+        """Before a family learns from a feasible child: for those who learn on their own."""
 
     def _surveyed(self, family: Family) -> Family:
         x, needed = distil(self._lab, family.x, family.critical > CERTAIN, family.value)

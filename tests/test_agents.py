@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "maskable-ppo": {"episodes": 1, "minibatches": 1, "epochs": 1, "width": 16},
     "dqn": {"learning_starts": 50, "exploration_final": 0.3, "gradient_steps": 1, "batch_size": 16, "width": 16},
     "lambo-2": {"warmup": 250, "round_size": 60, "hidden_size": 8, "first_steps": 4, "steps": 2, "seeds": 10},
+    "llome-best": {"width": 8, "layers": 1, "steps": 2},
     "llome": {
         **{"round_0": "genetic", "warmup": 250, "round_size": 60, "targets": 30, "first_epochs": 2, "epochs": 1},
         **{"batch_size": 16, "micro_batch": 16, "most_steps": 4, "copy_steps": 4, "seeds": 8, "iterations": 2},

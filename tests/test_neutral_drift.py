@@ -217,8 +217,8 @@ def test_an_heir_suspects_what_changed() -> None:
 def changes(relatives: Family, lab: Laboratory) -> NDArray[np.bool_]:
     """Of 300 children, (300, L), whose free positions never keep their token."""
     relatives.tried[np.arange(L), relatives.x] = 1e15
-    children = [relatives.child(lab, 0.5) for _ in range(300)]
-    return np.array([child[1] for child in children if child is not None])
+    children = [relatives.child(lab, 0.5, relatives.critical) for _ in range(300)]
+    return np.array([child[0] != child[1] for child in children if child is not None])
 
 
 def test_children_change_as_many_positions_as_the_predicted_chance_allows() -> None:

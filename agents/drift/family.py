@@ -50,18 +50,19 @@ class Family:
         """Motifs that hold an element more than counts: a step that the value does not show."""
         return sum(motif.spare for motif in self.motifs or [])
 
-    def child(self, lab: Laboratory, keep: float) -> tuple[Tokens, Mask] | None:
-        """A sequence that keeps the value with a chance of about ``keep``, and where it differs from its parent.
+    def child(self, lab: Laboratory, keep: float, critical: Floats) -> tuple[Tokens, Tokens] | None:
+        """A member, and a sequence made of it that keeps the value with a chance of about ``keep``.
 
-        The least critical positions are drawn anew, with tokens that were seldom tried there before others.
+        The positions that are the least ``critical``, (L,), are drawn anew, with tokens that were seldom tried there
+        before others.
         """
         parent = self.members[lab.rng.integers(len(self.members))]
-        order = np.argsort(self.critical + 1e-6 * lab.rng.random(lab.L))
-        chance = np.cumprod(1.0 - self.critical[order])
+        order = np.argsort(critical + 1e-6 * lab.rng.random(lab.L))
+        chance = np.cumprod(1.0 - critical[order])
         free = np.zeros(lab.L, bool)
         free[order[: max(1, int((chance > keep * lab.rng.uniform(*JITTER)).sum()))]] = True
         x = lab.refill(parent, free, 1.0 / (1.0 + self.tried))
-        return None if x is None else (x, x != parent)
+        return None if x is None else (parent, x)
 
     def learn(self, x: Tokens, changed: Mask, value: float) -> None:
         """Take in the value of a child that is feasible and no better than the family."""

@@ -1,0 +1,1 @@
+"""The model of llome-best, and what it is trained on."""
