@@ -197,7 +197,7 @@ class Search:
         return list(batch.values())
 
 
-AGENT = Agent("neutral-drift", run, Config())
+AGENT = Agent("neutral-drift", run, Config(), {"by-5": Config(batch_size=5)})
 
 if __name__ == "__main__":
     AGENT.main()
