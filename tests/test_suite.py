@@ -5,12 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+import studies
 
+import bioseq_gym
 from bioseq_gym import EhrlichSpec, InvalidSpec, UnknownName, load_suite, load_task, suite_names, task_names
+from bioseq_gym.study import Study
 from bioseq_gym.suite import Scope, generated_task, load_scope
+
+SUITES = {
+    "ehrlich-60": "edeae3148faa39a9",
+    "holo-4": "2ec40e31361e0f74",
+    "llome-6": "136333af58bf4048",
+    "smoke": "4fe3c7c439bad9c2",
+}
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -104,12 +115,38 @@ def test_suites() -> None:
     suites = [load_suite(name) for name in suite_names()]
     assert [(s.name, len(set(s.tasks)), s.seeds, s.budget) for s in suites] == [
         ("smoke", 2, 2, 300),
+        ("holo-4", 4, 5, 30_000),
         ("llome-6", 6, 5, 30_000),
         ("ehrlich-60", 60, 2, 30_000),
     ]
     assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
     with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6'\? See bioseq-gym tasks"):
         load_suite("llome6")
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_a_suite_fixes_its_functions_and_how_they_are_compared(name: str) -> None:
+    suite = load_suite(name)
+    tasks = [load_task(task) for task in suite.tasks]
+    assert [task.digest for task in tasks] == list(suite.digests)
+    assert {task.targets for task in tasks} == {suite.targets}
+    result = studies.result("a", values=(0.5,), budget=suite.budget)
+    assert tuple(Study.of([result]).checkpoints) == suite.checkpoints
+    assert suite.ranking == "mean rank of the median AOCC"  # which report.ranked sorts by
+
+
+def test_a_suite_never_changes_but_with_its_version() -> None:
+    """SHA-256 of each suite's file; a change is a new version, under a new name where results were published."""
+    folder = Path(bioseq_gym.__file__).parent / "suites"
+    found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in folder.iterdir()}
+    assert found == SUITES
+    assert {load_suite(name).version for name in SUITES} == {1}
+
+
+def test_holo_4_has_the_shapes_of_the_paper() -> None:
+    specs = [load_task(name).spec for name in load_suite("holo-4").tasks]
+    assert [(s.V, s.L, s.c, s.k) for s in specs] == [(32, 32, 4, 4), (32, 64, 2, 4), (32, 128, 4, 4), (32, 256, 4, 8)]
+    assert [(s.q, s.epistasis) for s in specs] == [(4, 0.0)] * 4
 
 
 def test_a_task_is_a_suite_of_itself() -> None:
