@@ -1,4 +1,4 @@
-"""The command line: ``bioseq-gym tasks | run | sweep | report | pack | verify | submit | leaderboard``."""
+"""The command line: ``bioseq-gym tasks | run | sweep | report | pack | verify | reproduce | submit | leaderboard``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 import bioseq_gym
-from bioseq_gym import leaderboard, report
+from bioseq_gym import leaderboard, report, reproduce
 from bioseq_gym.agent import Agent, agent_names, load_agent
 from bioseq_gym.budget import AnyBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
@@ -137,6 +137,10 @@ def _add_submission_commands(command: Callable[..., Parser]) -> None:
 
     check = command("verify", _verify, "replay submissions and print all that is wrong with them")
     check.add_argument("files", nargs="+", metavar="FILE", help="submissions")
+
+    reproduce.add_options(
+        command("reproduce", reproduce.main, "run the agent of a submission again and compare: this runs its code")
+    )
 
     put = command("submit", _submit, "verify submissions, put them on the leaderboard and rebuild its pages")
     put.add_argument("files", nargs="+", metavar="FILE", help="submissions, from bioseq-gym pack")

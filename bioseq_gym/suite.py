@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,59 +111,41 @@ def generated_task(V: int, L: int, c: int, k: int, q: int | None = None, epistas
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks that are run together, each with several seeds.
+    """Tasks that are run together, each with several seeds. It is data, and never changes without its version.
 
     Attributes:
         name: as in :func:`load_suite`.
         tasks: names for :func:`load_task`.
+        digests: those of the tasks, in their order.
         seeds: runs of each agent on each task, with the seeds 0, 1, ..., unless a sweep says otherwise.
         budget: evaluations that each run may spend, unless a sweep says otherwise.
+        checkpoints: evaluations at which regret is compared.
+        targets: values whose first hitting times count.
+        ranking: the statistic that boards and reports are sorted by.
+        version: from 1; another one is another suite, whose results are not comparable.
     """
 
     name: str
     tasks: tuple[str, ...]
+    digests: tuple[str, ...]
     seeds: int
     budget: int
+    checkpoints: tuple[int, ...]
+    targets: tuple[float, ...]
+    ranking: str
+    version: int
 
-    @property
-    def digest(self) -> str:
-        """Hex SHA-256 of all that a result on the suite is a result on. A suite that changes gets another name."""
-        functions = [[name, load_task(name).digest] for name in self.tasks]
-        content = json.dumps([self.name, functions, self.seeds, self.budget, TARGETS], separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Suite:
+        """The suite that a file in ``suites`` holds."""
+        tasks = data.pop("tasks")
+        lists: dict[str, Any] = {key: tuple(data.pop(key)) for key in ("checkpoints", "targets")}
+        return cls(tasks=tuple(tasks), digests=tuple(tasks.values()), **lists, **data)
 
 
-_SHAPES = (
-    "V32-L32-c4-k4-q2",
-    "V32-L32-c4-k4-q4",
-    "V32-L128-c4-k4-q2",
-    "V32-L128-c4-k4-q4",
-    "V32-L128-c8-k8-q8",
-    "V8-L128-c8-k8-q8",
-)  # of the LLOME paper, arXiv 2410.22296
 _SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite("smoke", ("ehrlich/ehr-V8-L12-c2-k3-q3-seed0", "ehrlich/ehr-V8-L16-c2-k4-q4-seed0"), seeds=2, budget=300),
-        Suite(
-            "holo-4",
-            (
-                "llome/ehr-V32-L32-c4-k4-q4",
-                "holo/ehr-V32-L64-c2-k4-q4-seed0",
-                "llome/ehr-V32-L128-c4-k4-q4",
-                "holo/ehr-V32-L256-c4-k8-q4-seed0",
-            ),  # one function of each size in arXiv 2407.00236
-            seeds=5,
-            budget=DEFAULT_BUDGET,
-        ),
-        Suite("llome-6", tuple(f"llome/ehr-{shape}" for shape in _SHAPES), seeds=5, budget=DEFAULT_BUDGET),
-        Suite(
-            "ehrlich-60",
-            tuple(f"ehrlich/ehr-{shape}-seed{seed}" for shape in _SHAPES for seed in range(10)),
-            seeds=2,
-            budget=DEFAULT_BUDGET,
-        ),
-    )
+    name: Suite.of(json.loads((files("bioseq_gym") / "suites" / f"{name}.json").read_text(encoding="utf-8")))
+    for name in ("smoke", "holo-4", "llome-6", "ehrlich-60")
 }
 
 
@@ -175,9 +157,10 @@ def suite_names() -> list[str]:
 def load_suite(name: str) -> Suite:
     """The suite of that name: one of :func:`suite_names`.
 
-    ``smoke`` is for a first try. ``holo-4`` holds a function of each size of the Ehrlich paper, ``llome-6`` the six
-    functions of the LLOME paper. ``ehrlich-60`` holds ten functions of our own generator in each of those six shapes,
-    so that no result hangs on one function.
+    ``smoke`` is for a first try. ``holo-4`` holds functions of the shapes of arXiv 2407.00236 as pytorch-holo builds
+    them, (V, L, c, k) of (32, 32, 4, 4), (32, 64, 2, 4), (32, 128, 4, 4) and (32, 256, 4, 8), with q = 4. ``llome-6``
+    holds the six functions of the LLOME paper. ``ehrlich-60`` holds ten functions of our own generator in each of their
+    six shapes, so that no result hangs on one function.
 
     Raises:
         UnknownName: there is no such suite; the message names the near ones.

@@ -1,61 +1,93 @@
-"""The recipe for pull requests that add rows to a leaderboard: its commands are run here, on a small board."""
+"""The workflow for pull requests that add a row: its commands, run in a repository with a board."""
 
-import shlex
+from __future__ import annotations
+
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
-from submissions import sweep
+from submissions import saved, stating
 
 from bioseq_gym.leaderboard import submit
-from bioseq_gym.submission import pack, to_bytes
+from bioseq_gym.report import PAGE
+from bioseq_gym.submission import Submission, pack, to_bytes
 
-WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "submission.yml"
-COMMANDS = [line.split("- run: ")[1] for line in WORKFLOW.read_text().splitlines() if "- run: " in line]
+WORKFLOW = Path(__file__).resolve().parents[1] / ".github" / "workflows" / "submission.yml"
+STEP = re.compile(r"^      - name: (\w+)\n        run: \|\n((?:          .*\n)+)", re.MULTILINE)
+COMMANDS = {name: dedent(text) for name, text in STEP.findall(WORKFLOW.read_text(encoding="utf-8"))}
+
+
+def git(repository: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A repository with one row on its board, as a pull request brings it."""
-    project = tmp_path / "project"
-    runs = sweep(tmp_path / "runs", "random")
-    file = tmp_path / "random.zip"
-    file.write_bytes(to_bytes(pack(runs, "smoke")))
-    submit([file], project / "leaderboards")
-    (project / ".venv").mkdir()
-    (project / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    (project / ".gitignore").write_text(".venv\n")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "feat: a row"]):
-        subprocess.run([*git, *command], cwd=project, check=True)
-    return project
+def repository(abridged: Submission, tmp_path: Path) -> Path:
+    """A repository with a board of one row."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    git(root, "init", "-q")
+    submit([saved(abridged, tmp_path / "a.zip")], root / "leaderboards")
+    commit(root)
+    return root
 
 
-def statuses(project: Path) -> list[int]:
-    """The exit status of each command but the set-up, up to the first that fails."""
-    assert COMMANDS[0] == "make setup"
-    found: list[int] = []
-    for command in COMMANDS[1:]:
-        shell = ["bash", "-eo", "pipefail", "-c", command]
-        found.append(subprocess.run(shell, cwd=project, capture_output=True, check=False).returncode)
-        if found[-1]:
-            break
-    return found
+def commit(repository: Path) -> str:
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "one")
+    return git(repository, "rev-parse", "HEAD")
 
 
-def test_a_row_with_its_pages_passes(clone: Path) -> None:
-    assert statuses(clone) == [0, 0, 0]
+def run(step: str, repository: Path, base: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["bash", "-e", "-o", "pipefail", "-c", COMMANDS[step]]
+    environment = {**os.environ, "PATH": path, "BASE": base}
+    return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
 
 
-def test_a_row_that_does_not_replay_fails(clone: Path) -> None:
-    (file,) = clone.glob("leaderboards/smoke/submissions/*.zip")
-    file.write_bytes(file.read_bytes()[:-40])
-    assert statuses(clone)[0] != 0
+def test_it_installs_what_the_pull_request_goes_to() -> None:
+    assert list(COMMANDS) == ["install", "verify", "pages"]
+    assert 'git worktree add ../base "$BASE"' in COMMANDS["install"]
+    assert "pull_request_target" not in WORKFLOW.read_text(encoding="utf-8")
+    assert "${{" not in "".join(COMMANDS.values())  # nothing of a stranger's is pasted into a shell
 
 
-def test_pages_that_are_not_those_of_the_submissions_fail(clone: Path) -> None:
-    page = clone / "leaderboards" / "smoke" / "README.md"
-    page.write_text(page.read_text().replace("random", "my agent"))
-    subprocess.run(shlex.split("git -c user.name=a -c user.email=a@example.org commit -qam x"), cwd=clone, check=True)
-    assert statuses(clone)[-1] == 1
+def test_a_row_that_was_submitted_passes(repository: Path, others: list[Path], tmp_path: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    submit([saved(pack(others, "smoke", abridged=True), tmp_path / "b.zip")], repository / "leaderboards")
+    commit(repository)
+    done = run("verify", repository, base)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1), done.stdout
+    assert "4 runs of random on smoke, abridged" in done.stdout
+    done = run("pages", repository, base)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_row_that_does_not_verify_fails(repository: Path, abridged: Submission) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    bad = repository / "leaderboards" / "smoke" / "submissions" / "a b;$(touch x).zip"
+    bad.write_bytes(to_bytes(stating(best_value=0.5)(abridged)))
+    commit(repository)
+    done = run("verify", repository, base)
+    assert done.returncode != 0
+    assert "it states best_value = 0.5, the replay gives" in done.stderr
+    assert not (repository / "x").exists()
+
+
+def test_a_page_that_was_edited_or_not_built_fails(repository: Path, others: list[Path]) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    page = repository / "leaderboards" / "smoke" / PAGE
+    page.write_text(page.read_text().replace("# smoke", "# Mine"))
+    new = repository / "leaderboards" / "smoke" / "submissions" / "random.zip"
+    new.write_bytes(to_bytes(pack(others, "smoke", abridged=True)))
+    commit(repository)
+    assert run("verify", repository, base).returncode == 0
+    done = run("pages", repository, base)
+    assert done.returncode == 1
+    assert "M leaderboards/smoke/README.md" in done.stderr

@@ -1,0 +1,163 @@
+"""Reproducing a submission: its agent is run again with its settings, and what comes out is compared.
+
+It runs the agent's code, as verifying never does. The same seeds must give the same ledgers, byte for byte. Where they
+don't, for another machine or another release of a package, the agent runs with other seeds too, and an exact test asks
+whether these runs and the submission's may be of one distribution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioseq_gym.agent import Agent, load_agent
+from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.runs import Result, Run, run_agent
+from bioseq_gym.statistics import superiority
+from bioseq_gym.submission import PackedRun, Submission, read_submission, to_bytes, verify
+from bioseq_gym.suite import load_task
+
+RECORD = "reproduced.json"
+IDENTICAL, COMPATIBLE, DIFFERENT = "identical", "compatible", "different"
+OTHER_SEEDS = 10_000
+"""What is added to a seed for another one; no submission has so many."""
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        submission_sha256: SHA-256 of the submission's file, as packing makes it.
+        suite, agent: what it is of.
+        runs: how many of its runs were run again.
+        of: how many it has.
+        same_ledgers: how many gave its ledger again.
+        verdict: ``identical`` if all did; else ``compatible`` or ``different`` by the test at 5 %.
+        a12: how often a run with another seed has a larger area over its curve than one of the submission's on the
+            same task, ties as half; None if all ledgers are the same.
+        p: the exact two-sided p-value of that, see :func:`bioseq_gym.statistics.superiority`.
+    """
+
+    submission_sha256: str
+    suite: str
+    agent: str
+    runs: int
+    of: int
+    same_ledgers: int
+    verdict: str
+    a12: float | None
+    p: float | None
+
+
+def reproduce(
+    submission: Submission,
+    agent: Agent,
+    out: str | Path,
+    *,
+    cells: int | None = None,
+    watch: Callable[[str], None] = lambda line: None,
+) -> Reproduction:
+    """Run the agent of a submission that verifies again, and write ``out/reproduced.json``.
+
+    Args:
+        submission: what is to come out again.
+        agent: its agent; the settings are the submission's.
+        out: where the run directories go. What is finished there is kept, so that a command that was cut goes on.
+        cells: run so many of its runs again, spread evenly over them; by default all.
+        watch: called with a line for each run.
+
+    Raises:
+        InvalidConfig: ``agent`` is another one, works elsewhere or has other settings, or ``cells`` is below 1.
+        InvalidRun, InvalidLedger: a run in ``out`` can't be gone on with.
+    """
+    config = _config(submission, agent)
+    if cells is not None and cells < 1:
+        raise InvalidConfig(f"--cells is {cells}; give at least 1")
+    chosen = _spread(submission.runs, cells)
+
+    def again(run: PackedRun, seed: int) -> Run:
+        manifest = run.manifest
+        path = Path(out) / manifest["task"] / f"{agent.name}-seed{seed}"
+        task, budget = load_task(manifest["task"]), manifest["budget"]
+        return run_agent(agent, task, budget=budget, seed=seed, out=path, config=config, resume=True)
+
+    same = 0
+    for run in chosen:
+        is_same = again(run, run.manifest["seed"]).manifest["ledger_sha256"] == run.manifest["ledger_sha256"]
+        same += is_same
+        watch(f"{run.title}: {'the same ledger' if is_same else 'another ledger'}")
+    a12, p = None, None
+    if same < len(chosen):
+        others: dict[str, list[float]] = defaultdict(list)
+        for run in chosen:
+            made = again(run, run.manifest["seed"] + OTHER_SEEDS)
+            others[run.manifest["task"]].append(_area(Result.of(made)))
+            watch(f"{run.title}: run with the seed {made.manifest['seed']}")
+        a12, p = superiority([(np.array(areas), _areas(submission, task)) for task, areas in others.items()])
+    verdict = IDENTICAL if p is None else COMPATIBLE if p >= LEVEL else DIFFERENT
+    digest = hashlib.sha256(to_bytes(submission)).hexdigest()
+    names = submission.scope.name, submission.agent
+    found = Reproduction(digest, *names, len(chosen), len(submission.runs), same, verdict, a12, p)
+    content = {"format": 1, **asdict(found), "python": platform.python_version(), "machine": platform.machine()}
+    (Path(out) / RECORD).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``bioseq-gym reproduce``."""
+    parser.add_argument("file", metavar="FILE", help="a submission")
+    parser.add_argument("--agent", metavar="AGENT", help="a .py file with its agent (default: the one of its name)")
+    parser.add_argument("--cells", type=int, metavar="N", help="run only N of its runs again (default: all)")
+    parser.add_argument("--out", metavar="DIR", help="where the runs go (default: runs/reproduced/AGENT)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """``bioseq-gym reproduce``: exit status 1 where the results are not compatible."""
+    submission = read_submission(options.file)
+    verify(submission)
+    agent = load_agent(options.agent or submission.agent)
+    out = Path(options.out or Path("runs") / "reproduced" / submission.agent)
+    found = reproduce(submission, agent, out, cells=options.cells, watch=print)
+    tested = "" if found.p is None else f"; with other seeds A12 = {found.a12:.2f}, p = {found.p:.3g}"
+    print(f"{found.verdict}: {found.same_ledgers} of {found.runs} ledgers are the same{tested}; {out / RECORD}")
+    return int(found.verdict == DIFFERENT)
+
+
+def _config(submission: Submission, agent: Agent) -> Any:
+    """The agent's settings as the submission has them."""
+    manifest = submission.runs[0].manifest
+    own = {"id": agent.env_id, "num_envs": agent.num_envs, "reveal_constraints": agent.reveal_constraints}
+    if agent.name != submission.agent or own != manifest["environment"]:
+        raise InvalidConfig(
+            f"the submission is of {submission.agent}, in another environment or of another name than {agent.name}; "
+            "give its agent with --agent"
+        )
+    settings, known = manifest["config"], asdict(agent.config)
+    if settings.keys() != known.keys() or any(type(settings[key]) is not type(known[key]) for key in known):
+        raise InvalidConfig(f"{agent.name} has other settings than the submission; give that release with --agent")
+    return replace(agent.config, **settings)
+
+
+def _spread(runs: Sequence[PackedRun], cells: int | None) -> list[PackedRun]:
+    if cells is None or cells >= len(runs):
+        return list(runs)
+    return [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, cells).round().astype(int))]
+
+
+def _areas(submission: Submission, task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([_area(result) for result in submission.results() if result.task == task])
+
+
+def _area(result: Result) -> float:
+    return result.curve.area_over(result.budget)

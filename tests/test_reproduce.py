@@ -1,0 +1,88 @@
+"""Reproducing a submission: the same ledgers, compatible ones, and those of another agent under its name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from submissions import SECOND, TASK, saved, stating
+
+from bioseq_gym.agent import load_agent
+from bioseq_gym.cli import main
+from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.reproduce import OTHER_SEEDS, RECORD, reproduce
+from bioseq_gym.submission import Submission, pack
+
+GENETIC = load_agent("genetic")
+
+
+def test_the_same_agent_gives_the_same_ledgers(abridged: Submission, tmp_path: Path) -> None:
+    lines: list[str] = []
+    found = reproduce(abridged, GENETIC, tmp_path, watch=lines.append)
+    assert (found.verdict, found.runs, found.of, found.same_ledgers, found.p) == ("identical", 4, 4, 4, None)
+    assert lines == [f"{task} seed {seed}: the same ledger" for task in (TASK, SECOND) for seed in (0, 1)]
+    assert json.loads((tmp_path / RECORD).read_text())["submission_sha256"] == found.submission_sha256
+    assert reproduce(abridged, GENETIC, tmp_path) == found  # what is finished is kept
+
+
+def test_a_few_runs_are_spread_over_all(abridged: Submission, tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert reproduce(abridged, GENETIC, tmp_path, cells=2, watch=lines.append).runs == 2
+    assert [line.split(":")[0] for line in lines] == [f"{TASK} seed 0", f"{SECOND} seed 1"]
+    with pytest.raises(InvalidConfig, match="--cells is 0; give at least 1"):
+        reproduce(abridged, GENETIC, tmp_path, cells=0)
+
+
+def shifted(env: Any, seed: int, config: Any) -> None:
+    """As the same agent on another machine: other draws."""
+    GENETIC.run(env, seed + 77, config)
+
+
+def idle(env: Any, seed: int, config: Any) -> None:
+    """Far worse."""
+    env.evaluate(np.stack([env.initial_solution]))
+
+
+@pytest.mark.parametrize(("run", "verdict"), [(shifted, "compatible"), (idle, "different")])
+def test_other_ledgers_are_compared_by_runs_with_other_seeds(
+    runs: list[Path], tmp_path: Path, run: Any, verdict: str
+) -> None:
+    made = _with_more_seeds(tmp_path)
+    found = reproduce(made, replace(GENETIC, run=run), tmp_path / "again")
+    assert (found.verdict, found.same_ledgers, found.runs) == (verdict, 0, 4)
+    assert found.p is not None
+    assert (found.p >= 0.05) == (verdict == "compatible")
+    assert (tmp_path / "again" / TASK / f"genetic-seed{OTHER_SEEDS}").is_dir()
+    assert not (tmp_path / "again" / SECOND).exists()
+
+
+def _with_more_seeds(folder: Path) -> Submission:
+    """Four runs on one task: of fewer no test can tell anything at 5 %."""
+    from bioseq_gym import load_task
+    from bioseq_gym.runs import run_agent
+
+    paths = [run_agent(GENETIC, load_task(TASK), budget=300, seed=s, out=folder / str(s)).path for s in range(4)]
+    return pack(paths, TASK, abridged=True)
+
+
+def test_another_agent_or_other_settings_are_refused(abridged: Submission, tmp_path: Path) -> None:
+    for agent in (load_agent("random"), replace(GENETIC, num_envs=2), replace(GENETIC, reveal_constraints=True)):
+        with pytest.raises(InvalidConfig, match="give its agent with --agent"):
+            reproduce(abridged, agent, tmp_path)
+    with pytest.raises(InvalidConfig, match="has other settings than the submission"):
+        reproduce(abridged, replace(GENETIC, config=load_agent("random").config), tmp_path)
+
+
+def test_command_line(abridged: Submission, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = saved(abridged, tmp_path / "a.zip")
+    options = ["reproduce", str(file), "--cells", "1", "--out", str(tmp_path / "out")]
+    assert main(options) == 0
+    assert f"identical: 1 of 1 ledgers are the same; {tmp_path / 'out' / RECORD}" in capsys.readouterr().out
+    assert main([*options, "--agent", "random"]) == 2
+    bad = saved(stating(best_value=0.5)(abridged), tmp_path / "b.zip")
+    assert main(["reproduce", str(bad), "--out", str(tmp_path / "out")]) == 1
+    assert "states best_value = 0.5" in capsys.readouterr().err
