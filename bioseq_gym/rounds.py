@@ -106,7 +106,7 @@ def plot_rounds(
                 if run and len(run[-1].reliability):
                     likelihoods, values, _ = np.array(run[-1].reliability).T
                     reliability.plot(likelihoods, values, marker=".", ms=3.0, **{**styles[agent], "lw": 0.8})
-        reliability.set_title("last round: mean value of each tenth by likelihood", loc="left")
+        reliability.set_title("last round: value by likelihood, tenths", loc="left")
         reliability.set_xlabel("mean log-likelihood per token")
         for axes in (*panels, reliability):
             axes.grid(alpha=0.25, lw=0.6)
