@@ -41,7 +41,7 @@ from bioseq_gym.submission.reproduced import Reproduction, read_record
 from bioseq_gym.suite import load_scope
 
 _COLUMN = "ledgers"
-_STAGE = ".new-"
+_STAGE = ".bioseq-gym-new-"
 
 
 def submit(files: Iterable[PathLike], root: PathLike, reproduced: Iterable[PathLike] = ()) -> list[Path]:
