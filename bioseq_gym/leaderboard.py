@@ -105,7 +105,9 @@ def rebuild(root: PathLike) -> list[Path]:
 
 def board_names(root: PathLike) -> list[str]:
     """The suites and tasks whose boards under ``root`` have submissions, sorted."""
-    folders = [path for depth in ("*", "*/*") for path in Path(root).glob(f"{depth}/{SUBMISSIONS}") if _files(path)]
+    folders = [
+        path for depth in ("[!.]*", "[!.]*/[!.]*") for path in Path(root).glob(f"{depth}/{SUBMISSIONS}") if _files(path)
+    ]
     return sorted(folder.parent.relative_to(root).as_posix() for folder in folders)
 
 
