@@ -10,8 +10,8 @@ BIN = $(VENV)/bin
 DEMO = runs/demo
 TYPES = build/types
 # What is slow, and reaches the kernels only as the other tests do.
-UNCHECKED = agents baselines cli habits iohprofiler lambo leaderboard ledger_kill llome llome_objectives llome_pairs llome_true_value \
-	llome_policy llome_training package report rl_agents statistics sweep sweep_ray
+UNCHECKED = agents baselines card cli habits iohprofiler lambo leaderboard ledger_kill llome llome_objectives llome_pairs llome_true_value \
+	llome_policy llome_training package report reproduce rl_agents statistics submission_kill sweep sweep_ray workflow
 
 .PHONY: setup test lint style types demo bench
 
