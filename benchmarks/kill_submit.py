@@ -31,7 +31,7 @@ from bioseq_gym.leaderboard import read_board, rebuild, submit
 from bioseq_gym.study import SUBMISSIONS
 from bioseq_gym.submission import pack
 
-HIDDEN = ".new-"
+HIDDEN = ".bioseq-gym-new-"
 
 
 def forked(work: Callable[[], object]) -> int:

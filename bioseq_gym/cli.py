@@ -144,6 +144,7 @@ def _add_submission_commands(command: Callable[..., Parser]) -> None:
 
     put = command("submit", _submit, "verify submissions, put them on the leaderboard and rebuild its pages")
     put.add_argument("files", nargs="+", metavar="FILE", help="submissions, from bioseq-gym pack")
+    put.add_argument("--reproduced", nargs="+", default=[], metavar="RECORD", help="records of bioseq-gym reproduce")
     board = command("leaderboard", _leaderboard, "verify all submissions on the leaderboard and print the tables")
     board.add_argument("suite", nargs="?", metavar="SUITE", help=f"{names}, or a task by its name (default: all)")
     board.add_argument("--rebuild", action="store_true", help="build the pages anew, all of them")
@@ -350,7 +351,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _submit(options: argparse.Namespace) -> None:
     files = [_existing(path) for path in options.files]
-    for file, path in zip(files, leaderboard.submit(files, options.board), strict=True):
+    records = [_existing(path) for path in options.reproduced]
+    for file, path in zip(files, leaderboard.submit(files, options.board, records), strict=True):
         print(f"verified {file}: {path}")
 
 

@@ -36,23 +36,26 @@ from bioseq_gym.runs import agent_labels
 from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
 from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
 from bioseq_gym.submission.card import as_markdown
+from bioseq_gym.submission.document import digest
+from bioseq_gym.submission.reproduced import Reproduction, read_record
 from bioseq_gym.suite import load_scope
 
 _COLUMN = "ledgers"
-_STAGE = ".new-"
+_STAGE = ".bioseq-gym-new-"
 
 
-def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
+def submit(files: Iterable[PathLike], root: PathLike, reproduced: Iterable[PathLike] = ()) -> list[Path]:
     """Verify submissions, put each on the board of its suite or task under ``root``, and rebuild the pages.
 
-    Submitting a file again changes nothing.
+    Submitting a file again changes nothing. ``reproduced`` are records of :mod:`bioseq_gym.reproduce`, each of one of
+    the submissions; it lies beside it, in the place of an older one.
 
     Returns:
         Each submission on its board.
 
     Raises:
-        InvalidSubmission: a file does not verify, repeats what is on the board, has another budget than it, or
-            something on the board does not verify; no submission was written, of no file.
+        InvalidSubmission: a file does not verify, repeats what is on the board, or has another budget than it; a record
+            is of none of the files; or something on the board does not verify. Nothing was written, of no file.
         InvalidRun: a page is there that was not made by this program.
         MissingDependency: matplotlib or scipy is not installed.
     """
@@ -60,6 +63,7 @@ def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
     submissions = [read_submission(file) for file in files]
     for submission in submissions:
         verify(submission)
+    records = [_matching(submissions, read_record(record), record) for record in reproduced]
     with _locked(Path(root)):
         names = sorted({submission.scope.name for submission in submissions})
         boards = {name: {Path(s.name): s for s in read_board(root, name)} for name in names}
@@ -71,6 +75,8 @@ def submit(files: Iterable[PathLike], root: PathLike) -> list[Path]:
                 if not path.exists():
                     # What was verified; the file may be another by now.
                     _write(stage / path.relative_to(root), to_bytes(submission))
+            for number, record in records:
+                _write(_record_of(stage / paths[number].relative_to(root)), record.to_json().encode())
             for name in names:
                 _write_pages(stage, name)
     return paths
@@ -99,7 +105,9 @@ def rebuild(root: PathLike) -> list[Path]:
 
 def board_names(root: PathLike) -> list[str]:
     """The suites and tasks whose boards under ``root`` have submissions, sorted."""
-    folders = [path for depth in ("*", "*/*") for path in Path(root).glob(f"{depth}/{SUBMISSIONS}") if _files(path)]
+    folders = [
+        path for depth in ("[!.]*", "[!.]*/[!.]*") for path in Path(root).glob(f"{depth}/{SUBMISSIONS}") if _files(path)
+    ]
     return sorted(folder.parent.relative_to(root).as_posix() for folder in folders)
 
 
@@ -118,6 +126,7 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
             raise InvalidSubmission(f"{path} is refused: it is on {submission.scope.name}, not on {name}")
         verify(submission)
         _refuse(submission, found)
+        _reproduction(submission)
         found.append(submission)
     return found
 
@@ -126,12 +135,36 @@ def board_table(submissions: Sequence[Submission]) -> Table:
     """The report's table of regret, the best agent first, and whether the ledgers are whole or abridged."""
     study, labels = _study(submissions)
     cells = {label: submission.kind for label, submission in labels.items()}
-    return with_column(regret_table(study, ranked(study)), _COLUMN, cells)
+    table = with_column(regret_table(study, ranked(study)), _COLUMN, cells)
+    found = {label: _reproduction(submission) for label, submission in labels.items()}
+    return with_column(
+        table, "reproduced", {label: record.verdict if record else "" for label, record in found.items()}
+    )
 
 
 def file_name(submission: Submission) -> str:
     """What a submission's file is called on a board: the agent and a mark of its settings, one file for each."""
     return f"{submission.agent}-{hashlib.sha256(submission.setting.encode()).hexdigest()[:8]}{SUFFIX}"
+
+
+def _matching(submissions: Sequence[Submission], record: Reproduction, path: PathLike) -> tuple[int, Reproduction]:
+    """A record, and the number of the submission that it is of."""
+    for number, submission in enumerate(submissions):
+        if digest(submission) == record.submission:
+            return number, record
+    raise InvalidSubmission(f"{path} is refused: it is a record of another submission; give that too")
+
+
+def _record_of(path: Path) -> Path:
+    """Where the record of the submission at ``path`` is, if there is one."""
+    return path.with_suffix(".reproduced.json")
+
+
+def _reproduction(submission: Submission) -> Reproduction | None:
+    """The record beside a submission on a board. Raises InvalidSubmission if it is none, or of another submission."""
+    if not (path := _record_of(Path(submission.name))).exists():
+        return None
+    return _matching([submission], read_record(path), path)[1]
 
 
 def _place(submission: Submission, board: dict[Path, Submission], root: Path) -> Path:
@@ -198,9 +231,15 @@ def _write_pages(root: Path, name: str) -> Path:
 
 
 def _cards(labels: Mapping[str, Submission]) -> str:
-    """What the authors of each row say of it, if any does."""
-    lines = [f"- {label}: {as_markdown(s.card)}" for label, s in sorted(labels.items()) if s.card is not None]
-    return "\n\n".join(["", _CARDS, "\n".join(lines)]) if lines else ""
+    """What the authors of each row say of it, and who ran it again, if any did."""
+    cards = [f"- {label}: {as_markdown(s.card)}" for label, s in sorted(labels.items()) if s.card is not None]
+    found = [(label, s, record) for label, s in sorted(labels.items()) if (record := _reproduction(s)) is not None]
+    records = [
+        f"- {label}: {record.as_markdown()} ([record]({SUBMISSIONS}/{_record_of(Path(s.name)).name}))"
+        for label, s, record in found
+    ]
+    parts = [(_CARDS, cards), (_REPRODUCED, records)]
+    return "".join("\n\n" + text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
 
 
 def _line(root: Path, name: str) -> str:
@@ -234,7 +273,7 @@ def _staged(root: Path, names: Iterable[str]) -> Iterator[Path]:
     with TemporaryDirectory(prefix=_STAGE, dir=root) as folder:
         stage = Path(folder)
         boards = [root / name for name in names]
-        submissions = [file for name in board_names(root) for file in _files(root / name / SUBMISSIONS)]
+        submissions = [file for name in board_names(root) for file in (root / name / SUBMISSIONS).glob("[!.]*")]
         for file in [*submissions, *_pages(root, boards)]:
             (copy := stage / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
@@ -291,3 +330,6 @@ one that asked, with that seed; that all that was asked is there, in the order i
 from more; that the runs were not picked from several; and how long they took."""
 
 _CARDS = "**What their authors say of them**, which no replay can check:"
+
+_REPRODUCED = """**Reproduced** with `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
+again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %."""

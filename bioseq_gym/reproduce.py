@@ -8,12 +8,10 @@ whether these runs and the submission's may be of one distribution.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,41 +21,15 @@ from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.errors import InvalidConfig
 from bioseq_gym.runs import Result, Run, run_agent
 from bioseq_gym.statistics import superiority
-from bioseq_gym.submission import PackedRun, Submission, read_submission, to_bytes, verify
+from bioseq_gym.submission import PackedRun, Submission, read_submission, verify
+from bioseq_gym.submission.card import is_text
+from bioseq_gym.submission.document import digest
+from bioseq_gym.submission.reproduced import DIFFERENT, Reproduction
 from bioseq_gym.suite import load_task
 
 RECORD = "reproduced.json"
-IDENTICAL, COMPATIBLE, DIFFERENT = "identical", "compatible", "different"
 OTHER_SEEDS = 10_000
 """What is added to a seed for another one; no submission has so many."""
-LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """What came out.
-
-    Attributes:
-        submission_sha256: SHA-256 of the submission's file, as packing makes it.
-        suite, agent: what it is of.
-        runs: how many of its runs were run again.
-        of: how many it has.
-        same_ledgers: how many gave its ledger again.
-        verdict: ``identical`` if all did; else ``compatible`` or ``different`` by the test at 5 %.
-        a12: how often a run with another seed has a larger area over its curve than one of the submission's on the
-            same task, ties as half; None if all ledgers are the same.
-        p: the exact two-sided p-value of that, see :func:`bioseq_gym.statistics.superiority`.
-    """
-
-    submission_sha256: str
-    suite: str
-    agent: str
-    runs: int
-    of: int
-    same_ledgers: int
-    verdict: str
-    a12: float | None
-    p: float | None
 
 
 def reproduce(
@@ -66,6 +38,7 @@ def reproduce(
     out: str | Path,
     *,
     cells: int | None = None,
+    by: str = "",
     watch: Callable[[str], None] = lambda line: None,
 ) -> Reproduction:
     """Run the agent of a submission that verifies again, and write ``out/reproduced.json``.
@@ -75,6 +48,7 @@ def reproduce(
         agent: its agent; the settings are the submission's.
         out: where the run directories go. What is finished there is kept, so that a command that was cut goes on.
         cells: run so many of its runs again, spread evenly over them; by default all.
+        by: who does it, for the record.
         watch: called with a line for each run.
 
     Raises:
@@ -82,6 +56,8 @@ def reproduce(
         InvalidRun, InvalidLedger: a run in ``out`` can't be gone on with.
     """
     config = _config(submission, agent)
+    if by and not is_text(by):
+        raise InvalidConfig("--by is not one line of at most 300 printable characters")
     if cells is not None and cells < 1:
         raise InvalidConfig(f"--cells is {cells}; give at least 1")
     chosen = _spread(submission.runs, cells)
@@ -105,12 +81,9 @@ def reproduce(
             others[run.manifest["task"]].append(_area(Result.of(made)))
             watch(f"{run.title}: run with the seed {made.manifest['seed']}")
         a12, p = superiority([(np.array(areas), _areas(submission, task)) for task, areas in others.items()])
-    verdict = IDENTICAL if p is None else COMPATIBLE if p >= LEVEL else DIFFERENT
-    digest = hashlib.sha256(to_bytes(submission)).hexdigest()
-    names = submission.scope.name, submission.agent
-    found = Reproduction(digest, *names, len(chosen), len(submission.runs), same, verdict, a12, p)
-    content = {"format": 1, **asdict(found), "python": platform.python_version(), "machine": platform.machine()}
-    (Path(out) / RECORD).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    numbers = len(chosen), len(submission.runs), same, a12, p
+    found = Reproduction(digest(submission), by, *numbers, platform.python_version(), platform.machine())
+    (Path(out) / RECORD).write_text(found.to_json(), encoding="utf-8")
     return found
 
 
@@ -119,6 +92,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a submission")
     parser.add_argument("--agent", metavar="AGENT", help="a .py file with its agent (default: the one of its name)")
     parser.add_argument("--cells", type=int, metavar="N", help="run only N of its runs again (default: all)")
+    parser.add_argument("--by", metavar="NAME", default="", help="who you are, for the record")
     parser.add_argument("--out", metavar="DIR", help="where the runs go (default: runs/reproduced/AGENT)")
 
 
@@ -128,9 +102,8 @@ def main(options: argparse.Namespace) -> int:
     verify(submission)
     agent = load_agent(options.agent or submission.agent)
     out = Path(options.out or Path("runs") / "reproduced" / submission.agent)
-    found = reproduce(submission, agent, out, cells=options.cells, watch=print)
-    tested = "" if found.p is None else f"; with other seeds A12 = {found.a12:.2f}, p = {found.p:.3g}"
-    print(f"{found.verdict}: {found.same_ledgers} of {found.runs} ledgers are the same{tested}; {out / RECORD}")
+    found = reproduce(submission, agent, out, cells=options.cells, by=options.by, watch=print)
+    print(f"{found.summary}: {out / RECORD}")
     return int(found.verdict == DIFFERENT)
 
 

@@ -148,7 +148,9 @@ def find_runs(paths: Iterable[PathLike], *, unfinished: bool = False) -> list[Pa
 
 def _inside(folder: Path) -> list[Path]:
     runs = sorted(path.parent for path in folder.rglob(f"[!.]*/{MANIFEST}"))
-    return runs + sorted(folder.rglob(f"{SUBMISSIONS}/[!.]*{SUFFIX}"))
+    found = sorted(folder.rglob(f"{SUBMISSIONS}/[!.]*{SUFFIX}"))
+    # Not what a submit is at work on, or was when it was killed.
+    return runs + [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
 
 
 def read_study(paths: Iterable[PathLike], budget: int | None = None) -> Study:

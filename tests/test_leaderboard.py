@@ -193,8 +193,9 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
         assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if steps > 5 else [])]
         if steps < 6:
             assert tree(root) == before
-        (root / ".new-left").mkdir()  # as a signal does, which no block outlives
-        (root / ".new-left" / "README.md").touch()
+        shutil.copytree(board, root / ".bioseq-gym-new-left")  # as a signal does, which no block outlives
+        assert board_names(root) == ["smoke"]
+        assert all(".bioseq-gym" not in str(path) for path in find_runs([root]))
         roots.append(root)
     left[0] = 10
     submit([file], board)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,29 @@ import numpy as np
 import pytest
 from submissions import SECOND, TASK, saved, stating
 
+from bioseq_gym import InvalidSubmission, load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.cli import main
 from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.leaderboard import board_table, read_board, rebuild, submit
+from bioseq_gym.report import PAGE
 from bioseq_gym.reproduce import OTHER_SEEDS, RECORD, reproduce
+from bioseq_gym.runs import run_agent
 from bioseq_gym.submission import Submission, pack
+from bioseq_gym.submission.document import digest
+from bioseq_gym.submission.reproduced import Reproduction, read_record
 
 GENETIC = load_agent("genetic")
 
 
 def test_the_same_agent_gives_the_same_ledgers(abridged: Submission, tmp_path: Path) -> None:
     lines: list[str] = []
-    found = reproduce(abridged, GENETIC, tmp_path, watch=lines.append)
+    found = reproduce(abridged, GENETIC, tmp_path, by="Ada", watch=lines.append)
     assert (found.verdict, found.runs, found.of, found.same_ledgers, found.p) == ("identical", 4, 4, 4, None)
     assert lines == [f"{task} seed {seed}: the same ledger" for task in (TASK, SECOND) for seed in (0, 1)]
-    assert json.loads((tmp_path / RECORD).read_text())["submission_sha256"] == found.submission_sha256
-    assert reproduce(abridged, GENETIC, tmp_path) == found  # what is finished is kept
+    assert read_record(tmp_path / RECORD) == found
+    assert (found.submission, found.by) == (digest(abridged), "Ada")
+    assert reproduce(abridged, GENETIC, tmp_path, by="Ada") == found  # what is finished is kept
 
 
 def test_a_few_runs_are_spread_over_all(abridged: Submission, tmp_path: Path) -> None:
@@ -62,9 +68,6 @@ def test_other_ledgers_are_compared_by_runs_with_other_seeds(
 
 def _with_more_seeds(folder: Path) -> Submission:
     """Four runs on one task: of fewer no test can tell anything at 5 %."""
-    from bioseq_gym import load_task
-    from bioseq_gym.runs import run_agent
-
     paths = [run_agent(GENETIC, load_task(TASK), budget=300, seed=s, out=folder / str(s)).path for s in range(4)]
     return pack(paths, TASK, abridged=True)
 
@@ -77,11 +80,65 @@ def test_another_agent_or_other_settings_are_refused(abridged: Submission, tmp_p
         reproduce(abridged, replace(GENETIC, config=load_agent("random").config), tmp_path)
 
 
+def test_a_record_lies_beside_its_submission(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
+    files = [
+        saved(pack(others, "smoke", abridged=True), tmp_path / "random.zip"),
+        saved(abridged, tmp_path / "genetic.zip"),
+    ]
+    record = Reproduction(digest(abridged), "<b>Ada</b>", 2, 4, 1, 0.5, 0.25, "3.12", "x86_64")
+    (tmp_path / RECORD).write_text(record.to_json())
+    root = tmp_path / "board"
+    with pytest.raises(InvalidSubmission, match="it is a record of another submission; give that too"):
+        submit(files[:1], root, [tmp_path / RECORD])
+    assert not root.exists()
+    paths = submit(files, root, [tmp_path / RECORD])
+    beside = paths[1].with_suffix(".reproduced.json")
+    assert beside.read_text() == record.to_json()
+    page = (root / "smoke" / PAGE).read_text()
+    shown = "compatible (1 of 2 ledgers, p = 0.25), 2 of 4 runs, by &#60;b&#62;Ada&#60;/b&#62;"
+    assert f"- genetic: {shown} ([record](submissions/{beside.name}))\n" in page
+    header, rows = board_table(read_board(root, "smoke"))
+    assert {row[0]: row[header.index("reproduced")] for row in rows} == {"genetic": "compatible", "random": ""}
+    submit(files[:1], root)
+    rebuild(root)
+    assert (root / "smoke" / PAGE).read_text() == page
+    beside.write_text(replace(record, submission="0" * 64).to_json())
+    with pytest.raises(InvalidSubmission, match="it is a record of another submission"):
+        rebuild(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no record of bioseq-gym reproduce"),
+        ("[" * 10**5, "no record"),
+        (" " * 10**5, "no record"),
+        ("[]", "no record"),
+        ('"p": 0.25, "more": 1', "no record"),
+        ('"p": NaN', "no valid p"),
+        ('"p": 2.0', "no valid p"),
+        ('"p": null', "its numbers don't go together"),
+        ('"runs": 5', "its numbers don't go together"),
+        ('"runs": true', "no valid runs"),
+        ('"same_ledgers": 2', "its numbers don't go together"),
+        ('"by": "a\\nb"', "no valid by"),
+        ('"python": ""', "no valid python"),
+    ],
+)
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    good = Reproduction("0" * 64, "", 2, 4, 1, 0.5, 0.25, "3.12", "x86_64").to_json()
+    key = text.split(":")[0]
+    lines = [f" {text}," if key and line.startswith(f" {key}") else line for line in good.splitlines()]
+    (tmp_path / RECORD).write_text("\n".join(lines) if key.startswith('"') else text)
+    with pytest.raises(InvalidSubmission, match=message):
+        read_record(tmp_path / RECORD)
+
+
 def test_command_line(abridged: Submission, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = saved(abridged, tmp_path / "a.zip")
     options = ["reproduce", str(file), "--cells", "1", "--out", str(tmp_path / "out")]
     assert main(options) == 0
-    assert f"identical: 1 of 1 ledgers are the same; {tmp_path / 'out' / RECORD}" in capsys.readouterr().out
+    assert f"identical (1 of 1 ledgers): {tmp_path / 'out' / RECORD}" in capsys.readouterr().out
     assert main([*options, "--agent", "random"]) == 2
     bad = saved(stating(best_value=0.5)(abridged), tmp_path / "b.zip")
     assert main(["reproduce", str(bad), "--out", str(tmp_path / "out")]) == 1

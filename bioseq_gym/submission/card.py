@@ -24,7 +24,8 @@ _URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[A-Za-z
 _LIVE = re.compile(r"[^\w\s,.%/+-]|_|(?<=www)\.", re.IGNORECASE)
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether parsed JSON or TOML is one line of bounded, printable text."""
     return isinstance(value, str) and 1 <= len(value) <= _LONGEST and value.isprintable() and value == value.strip()
 
 
@@ -33,7 +34,7 @@ def _is_url(value: Any) -> bool:
 
 
 def _are_authors(value: Any) -> bool:
-    return isinstance(value, list) and 1 <= len(value) <= _MOST_AUTHORS and all(map(_is_text, value))
+    return isinstance(value, list) and 1 <= len(value) <= _MOST_AUTHORS and all(map(is_text, value))
 
 
 def _is_size(value: Any) -> bool:
@@ -42,15 +43,15 @@ def _is_size(value: Any) -> bool:
 
 _TEXT = f"one line of 1 to {_LONGEST} printable characters"
 _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_text, _TEXT),
+    "name": (is_text, _TEXT),
     "authors": (_are_authors, f"a list of 1 to {_MOST_AUTHORS} names, each {_TEXT}"),
     "paper": (_is_url, "an https:// address"),
     "code": (_is_url, "an https:// address"),
-    "command": (_is_text, _TEXT),
+    "command": (is_text, _TEXT),
     "model_size": (_is_size, "a number of parameters, 0 for none"),
-    "pretrained": (_is_text, _TEXT),
+    "pretrained": (is_text, _TEXT),
     "constraints_known": (lambda value: isinstance(value, bool), "true or false"),
-    "hardware": (_is_text, _TEXT),
+    "hardware": (is_text, _TEXT),
 }
 _NEEDED = ("name", "authors", "constraints_known")
 

@@ -44,6 +44,16 @@ _LONGEST_NAME = 200
 
 def to_bytes(submission: Submission) -> bytes:
     """The file; the same runs give the same bytes."""
+    return pack_archive(*_members(submission))
+
+
+def digest(submission: Submission) -> str:
+    """Hex SHA-256 of all that a submission states: of its document, which has that of its records."""
+    return hashlib.sha256(_members(submission)[0]).hexdigest()
+
+
+def _members(submission: Submission) -> tuple[bytes, bytes]:
+    """The document and the records."""
     records = b"".join(_columns_to_bytes(run) for run in submission.runs)
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -62,7 +72,7 @@ def to_bytes(submission: Submission) -> bytes:
     if submission.card is not None:
         content |= {"format": WITH_CARD, "card": submission.card}
         content["sha256"] = _digest(content)
-    return pack_archive(_canonical(content), records)
+    return _canonical(content), records
 
 
 def read_submission(path: str | os.PathLike[str]) -> Submission:
