@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bioseq_gym.submission.archive import DOCUMENT, RECORDS
 from bioseq_gym.submission.card import as_markdown, card_faults, inert, read_card
 from bioseq_gym.submission.document import from_bytes
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 FULL = {
     **CARD,
     "paper": "https://arxiv.org/abs/2410.22296",
@@ -33,6 +35,12 @@ TOML = "".join(f"{key} = {json.dumps(value)}\n" for key, value in FULL.items())
 def test_a_card_is_read_from_toml(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(TOML)
     assert read_card(tmp_path / "card.toml") == FULL
+
+
+def test_the_readme_shows_a_card_with_every_key(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "card.toml").write_text(text)
+    assert read_card(tmp_path / "card.toml").keys() == FULL.keys()
 
 
 @pytest.mark.parametrize(
