@@ -78,7 +78,7 @@ def submit(files: Iterable[PathLike], root: PathLike, reproduced: Iterable[PathL
             for number, record in records:
                 _write(_record_of(stage / paths[number].relative_to(root)), record.to_json().encode())
             for name in names:
-                _write_pages(stage, name)
+                _write_pages(stage, name, read_board(stage, name))
     return paths
 
 
@@ -96,10 +96,9 @@ def rebuild(root: PathLike) -> list[Path]:
     require_packages()
     with _locked(Path(root)):
         names = board_names(root)
-        for name in names:
-            read_board(root, name)  # so that an error names the file, and not its copy
+        boards = {name: read_board(root, name) for name in names}
         with _staged(Path(root), names) as stage:
-            pages = [_write_pages(stage, name) for name in names]
+            pages = [_write_pages(stage, name, board) for name, board in boards.items()]
         return [Path(root) / page.relative_to(stage) for page in pages]
 
 
@@ -219,8 +218,8 @@ def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submissi
     return Study.of(results), labels
 
 
-def _write_pages(root: Path, name: str) -> Path:
-    study, labels = _study(read_board(root, name))
+def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
+    study, labels = _study(board)
     cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
     page = write_report(study, root / name, Front(name, _PREFACE + _cards(labels), _COLUMN, cells))
     check_page(root / PAGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseq_gym.rounds import PANELS, Round
 from bioseq_gym.statistics import bootstrap_interval, ecdf, interquartile_mean
 from bioseq_gym.study import PathLike, Study
 from bioseq_gym.suite import TARGETS
@@ -19,6 +20,9 @@ Panel = Callable[[Any, Study, str, NDArray[np.int64], dict[str, Any]], None]
 COLUMNS = 3
 POINTS = 60  # spread over the axis, and as many again over the evaluations, where late steps are
 SEED = 0  # of every bootstrap, so that the same runs give the same report
+
+_LOOK = {"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}
+_FILE: dict[str, Any] = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
 
 # One colour for each baseline, whatever else is in a picture, after Paul Tol's schemes for colour-blind readers.
 _STYLES = {
@@ -54,6 +58,45 @@ def plot_ecdf(study: Study, agents: Sequence[str], path: PathLike) -> Path:
     return _draw(study, agents, path, _ecdf_panel, "share of targets reached")
 
 
+def plot_rounds(
+    runs: Mapping[str, Sequence[Sequence[Round]]], styles: Mapping[str, Mapping[str, Any]], path: Path
+) -> Path:
+    """Draw into a PNG how calibrated each agent's likelihood is, and how various what it writes; a line for each run.
+
+    Args:
+        runs: the rounds of each run of each agent.
+        styles: how each agent's lines look, as keywords of matplotlib.
+        path: the file.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_LOOK):
+        figure = Figure(figsize=(9.6, 5.4), layout="constrained")
+        *panels, reliability = figure.subplots(2, 3).flat
+        for axes, (field, title) in zip(panels, PANELS, strict=True):
+            for agent, of_agent in runs.items():
+                for run in of_agent:
+                    numbers = [r.evaluations for r in run], [getattr(r, field) for r in run]
+                    axes.plot(*numbers, **{**styles[agent], "lw": 0.8}, label=agent)
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("distinct evaluations")
+        panels[0].axhline(0.0, color="#777777", lw=0.6)
+        for agent, of_agent in runs.items():
+            for run in of_agent:
+                if run and len(run[-1].reliability):
+                    likelihoods, values, _ = np.array(run[-1].reliability).T
+                    reliability.plot(likelihoods, values, marker=".", ms=3.0, **{**styles[agent], "lw": 0.8})
+        reliability.set_title("last round: value by likelihood, tenths", loc="left")
+        reliability.set_xlabel("mean log-likelihood per token")
+        for axes in (*panels, reliability):
+            axes.grid(alpha=0.25, lw=0.6)
+        lines = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
+        figure.savefig(path, **_FILE)
+    return path
+
+
 def _regret_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any]) -> None:
     curves = np.array([result.curve.at(grid) for result in study.of_agent(agent)]).T
     strata = study.strata(agent)
@@ -81,7 +124,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
     spread = np.concatenate([np.geomspace(first, last, POINTS), np.linspace(first, last, POINTS)])
     grid = np.unique(np.rint(spread).astype(np.int64))
     styles = line_styles(study.agents)
-    with rc_context({"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
+    with rc_context(_LOOK):
         rows = -(-len(panels) // COLUMNS)
         single = len(panels) == 1
         figure = Figure(figsize=(7.6, 3.8) if single else (9.6, 0.5 + 2.3 * rows), layout="constrained")
@@ -94,7 +137,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
         _label(figure, grid_of_axes, len(panels), label)
         lines = dict(zip(reversed(agents), all_axes[0].get_lines(), strict=True))
         _legend(figure, all_axes[len(panels) :], [(lines[agent], agent) for agent in agents], single)
-        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+        figure.savefig(path, **_FILE)
     return Path(path)
 
 

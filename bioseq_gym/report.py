@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
-from bioseq_gym.plots import SEED, line_styles, plot_ecdf, plot_regret
-from bioseq_gym.rounds import Round, plot_rounds, rounds_table
+from bioseq_gym.plots import SEED, line_styles, plot_ecdf, plot_regret, plot_rounds
+from bioseq_gym.rounds import Round, rounds_table
 from bioseq_gym.runs import Result
 from bioseq_gym.statistics import (
     RESAMPLES,
@@ -74,11 +74,12 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
     agents = ranked(study)
     for plot, name in ((plot_regret, REGRET), (plot_ecdf, ECDF)):
         os.replace(plot(study, agents, page.with_name(f".new.{name}")), page.with_name(name))
-    page.with_name(ROUNDS).unlink(missing_ok=True)
     if rounds := _rounds(study, agents):
         picture = plot_rounds(rounds, line_styles(study.agents), page.with_name(f".new.{ROUNDS}"))
         os.replace(picture, page.with_name(ROUNDS))
-    write_page(page, _page(study, agents, front))
+    else:
+        page.with_name(ROUNDS).unlink(missing_ok=True)
+    write_page(page, _page(study, agents, front, rounds))
     return page
 
 
@@ -166,7 +167,9 @@ def with_column(table: Table, name: str, cells: Mapping[str, str]) -> Table:
     return (*header, name), [(*row, cells[row[0]]) for row in rows]
 
 
-def _page(study: Study, agents: Sequence[str], front: Front) -> list[str]:
+def _page(
+    study: Study, agents: Sequence[str], front: Front, rounds: Mapping[str, Sequence[Sequence[Round]]]
+) -> list[str]:
     regret = regret_table(study, agents)
     parts = study.by_shape()
     sizes = sorted({len(group) for of_task in study.results.values() for group in of_task.values()})
@@ -188,7 +191,7 @@ def _page(study: Study, agents: Sequence[str], front: Front) -> list[str]:
         *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
         *_running_times(parts, agents),
         *_section("Sequences", effort_table(study, agents)),
-        *_rounds_section(_rounds(study, agents)),
+        *_rounds_section(rounds),
         *(_section("Ranks", rank_table(study, agents)) if several else ()),
         *(_section("Comparisons", comparison_table(study, agents)) if several else ()),
         *_DEFINITIONS,

@@ -80,7 +80,10 @@ def reproduce(
             made = again(run, run.manifest["seed"] + OTHER_SEEDS)
             others[run.manifest["task"]].append(_area(Result.of(made)))
             watch(f"{run.title}: run with the seed {made.manifest['seed']}")
-        a12, p = superiority([(np.array(areas), _areas(submission, task)) for task, areas in others.items()])
+        its = defaultdict(list)
+        for result in submission.results():
+            its[result.task].append(_area(result))
+        a12, p = superiority([(np.array(areas), np.array(its[task])) for task, areas in others.items()])
     numbers = len(chosen), len(submission.runs), same, a12, p
     found = Reproduction(digest(submission), by, *numbers, platform.python_version(), platform.machine())
     (Path(out) / RECORD).write_text(found.to_json(), encoding="utf-8")
@@ -126,10 +129,6 @@ def _spread(runs: Sequence[PackedRun], cells: int | None) -> list[PackedRun]:
     if cells is None or cells >= len(runs):
         return list(runs)
     return [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, cells).round().astype(int))]
-
-
-def _areas(submission: Submission, task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([_area(result) for result in submission.results() if result.task == task])
 
 
 def _area(result: Result) -> float:

@@ -1,4 +1,4 @@
-"""Diagnostics of agents that work in rounds: the file that they keep beside the ledger, and its pictures.
+"""Diagnostics of agents that work in rounds: the file that they keep beside the ledger, and the table of it.
 
 An agent writes ``agent/rounds.jsonl`` into its run directory, a line of JSON for each round, with any of the fields of
 :class:`Round`. They are what the run says of itself: no replay can check them.
@@ -17,6 +17,14 @@ import numpy as np
 from bioseq_gym.errors import InvalidRun
 
 ROUNDS = Path("agent") / "rounds.jsonl"
+PANELS = (
+    ("spearman", "rank correlation"),
+    ("distinct", "distinct"),
+    ("new", "new"),
+    ("entropy", "entropy, bits"),
+    ("pairwise", "pairwise distance"),
+)
+"""Fields of :class:`Round` that reports show, and their titles."""
 
 
 class Round(NamedTuple):
@@ -70,59 +78,11 @@ def rounds_table(runs: Mapping[str, Sequence[Sequence[Round]]]) -> tuple[Sequenc
         kept = [run for run in of_agent if run]
         ends = [(run[0], run[-1]) for run in kept]
         cells = []
-        for field, _ in _PANELS:
+        for field, _ in PANELS:
             first, last = np.array([[getattr(end, field) for end in pair] for pair in ends]).T
             cells.append(f"{_median(first)} to {_median(last)}")
         rows.append((agent, f"{np.median([len(run) for run in kept]):.0f}", *cells))
-    return ("agent", "rounds", *(title for _, title in _PANELS)), rows
-
-
-def plot_rounds(
-    runs: Mapping[str, Sequence[Sequence[Round]]], styles: Mapping[str, Mapping[str, Any]], path: Path
-) -> Path:
-    """Draw into a PNG how calibrated each agent's likelihood is, and how various what it writes; a line for each run.
-
-    Args:
-        runs: the rounds of each run of each agent.
-        styles: how each agent's lines look, as keywords of matplotlib.
-        path: the file.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9.6, 5.4), layout="constrained")
-        *panels, reliability = figure.subplots(2, 3).flat
-        for axes, (field, title) in zip(panels, _PANELS, strict=True):
-            for agent, of_agent in runs.items():
-                for run in of_agent:
-                    numbers = [r.evaluations for r in run], [getattr(r, field) for r in run]
-                    axes.plot(*numbers, **{**styles[agent], "lw": 0.8}, label=agent)
-            axes.set_title(title, loc="left")
-            axes.set_xlabel("distinct evaluations")
-        panels[0].axhline(0.0, color="#777777", lw=0.6)
-        for agent, of_agent in runs.items():
-            for run in of_agent:
-                if run and len(run[-1].reliability):
-                    likelihoods, values, _ = np.array(run[-1].reliability).T
-                    reliability.plot(likelihoods, values, marker=".", ms=3.0, **{**styles[agent], "lw": 0.8})
-        reliability.set_title("last round: value by likelihood, tenths", loc="left")
-        reliability.set_xlabel("mean log-likelihood per token")
-        for axes in (*panels, reliability):
-            axes.grid(alpha=0.25, lw=0.6)
-        lines = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-        figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
-        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-    return path
-
-
-_PANELS = (
-    ("spearman", "rank correlation"),
-    ("distinct", "distinct"),
-    ("new", "new"),
-    ("entropy", "entropy, bits"),
-    ("pairwise", "pairwise distance"),
-)
+    return ("agent", "rounds", *(title for _, title in PANELS)), rows
 
 
 def _median(numbers: Any) -> str:

@@ -294,7 +294,7 @@ def invalid_fields(manifest: Manifest) -> list[str]:
 
 def is_format(value: Any, expected: int) -> bool:
     """Whether parsed JSON is the integer ``expected``; true is not 1, and 2.0 is not 2."""
-    return isinstance(value, int) and not isinstance(value, bool) and value == expected
+    return type(value) is int and value == expected
 
 
 def is_count(value: Any) -> bool:

@@ -11,9 +11,10 @@ from studies import TASKS, result
 
 from bioseq_gym import InvalidRun, load_task
 from bioseq_gym.agent import load_agent
+from bioseq_gym.plots import plot_rounds
 from bioseq_gym.report import ROUNDS as PICTURE
 from bioseq_gym.report import write_report
-from bioseq_gym.rounds import ROUNDS, Round, plot_rounds, read_rounds, rounds_table
+from bioseq_gym.rounds import ROUNDS, Round, read_rounds, rounds_table
 from bioseq_gym.runs import run_agent
 from bioseq_gym.study import Study, read_study
 

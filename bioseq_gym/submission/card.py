@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.runs import is_count
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,10 +38,6 @@ def _are_authors(value: Any) -> bool:
     return isinstance(value, list) and 1 <= len(value) <= _MOST_AUTHORS and all(map(is_text, value))
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
 _TEXT = f"one line of 1 to {_LONGEST} printable characters"
 _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (is_text, _TEXT),
@@ -48,7 +45,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "paper": (_is_url, "an https:// address"),
     "code": (_is_url, "an https:// address"),
     "command": (is_text, _TEXT),
-    "model_size": (_is_size, "a number of parameters, 0 for none"),
+    "model_size": (is_count, "a number of parameters, 0 for none"),
     "pretrained": (is_text, _TEXT),
     "constraints_known": (lambda value: isinstance(value, bool), "true or false"),
     "hardware": (is_text, _TEXT),

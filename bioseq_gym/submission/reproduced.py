@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bioseq_gym.errors import InvalidSubmission
-from bioseq_gym.runs import is_format
+from bioseq_gym.runs import is_count, is_format
 from bioseq_gym.submission.card import inert, is_text
 
 IDENTICAL, COMPATIBLE, DIFFERENT = "identical", "compatible", "different"
@@ -92,7 +92,7 @@ def read_record(path: str | os.PathLike[str]) -> Reproduction:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+    return is_count(value) and value < 2**31
 
 
 def _is_share(value: Any) -> bool:
