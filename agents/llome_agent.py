@@ -10,9 +10,11 @@ The outer loop spends evaluations; the inner loop does not:
    asking for values.
 4. Evaluate candidates that the model finds likely, and go back to 2.
 
-``scratch``, the default, trains a small GPT-NeoX with one token for each state. ``paper`` is the published setting: a
-pretrained model that reads and writes lists of numbers; it wants a GPU. A run keeps its state after each round, and a
-line of diagnostics, in the folder ``agent`` of its directory.
+``paper`` is the published setting: a pretrained model that reads and writes lists of numbers; it wants a GPU.
+``scratch``, the default, trains a small GPT-NeoX with one token for each state. It departs from the paper where that
+was better: the model learns to copy first, pairs are nearer, rounds shorter, transitions proven forbidden are not
+written, and candidates are drawn from all that was written, since those that it finds likely were too like their seeds.
+A run keeps its state after each round, and a line of diagnostics, in the folder ``agent`` of its directory.
 """
 
 from __future__ import annotations
