@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,24 +14,23 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 import bioseq_gym
-from bioseq_gym import leaderboard, report, reproduce
+from bioseq_gym import report
 from bioseq_gym.agent import Agent, agent_names, load_agent
+from bioseq_gym.board_commands import add_board_commands
 from bioseq_gym.budget import AnyBudget
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.iohprofiler import export
 from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import run_agent
 from bioseq_gym.study import find_runs, read_study
-from bioseq_gym.submission import Submission, faults, pack, read_submission, to_bytes
-from bioseq_gym.submission.card import card_lines, read_card
-from bioseq_gym.suite import DEFAULT_BUDGET, load_scope, load_suite, load_task, suite_names, task_names
+from bioseq_gym.suite import DEFAULT_BUDGET, load_suite, load_task, suite_names, task_names
 from bioseq_gym.sweep.cells import DEFAULT_SEEDS, make_cells
 from bioseq_gym.sweep.plan import sweep_command
 from bioseq_gym.sweep.run import HEADER, run_cells, table
 from bioseq_gym.sweep.show import sweep_progress
+from bioseq_gym.terminal import fail, print_table
 
 DEFAULT_TASK = "llome/ehr-V32-L32-c4-k4-q4"
 EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed, 130 when interrupted."
@@ -60,18 +59,13 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
         options = _parser(arguments, agent).parse_args(arguments)
         return options.command(options) or 0
     except InvalidSubmission as error:
-        return _fail(error, 1)
+        return fail(error, 1)
     except BioseqGymError as error:
-        return _fail(error, 2)
+        return fail(error, 2)
     except OSError as error:
-        return _fail(": ".join(str(part) for part in (error.strerror, error.filename) if part), 2)
+        return fail(": ".join(str(part) for part in (error.strerror, error.filename) if part), 2)
     except KeyboardInterrupt:
-        return _fail("stopped; a run that was cut goes on with --resume", 130)
-
-
-def _fail(error: Exception | str, status: int) -> int:
-    print(f"bioseq-gym: {error}", file=sys.stderr)
-    return status
+        return fail("stopped; a run that was cut goes on with --resume", 130)
 
 
 def _parser(arguments: list[str], agent: Agent | None) -> Parser:
@@ -115,43 +109,8 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
     show.add_argument("--budget", type=int, metavar="N", help="only the first N evaluations of each run (default: all)")
     show.add_argument("--ioh", action="store_true", help="write DIR/ioh too, the runs in the format of IOHprofiler")
 
-    _add_submission_commands(command)
+    add_board_commands(command)
     return parser
-
-
-def _add_submission_commands(command: Callable[..., Parser]) -> None:
-    names = ", ".join(suite_names())
-    bundle = command("pack", _pack, "replay the runs of one agent and pack them into a submission, one file")
-    bundle.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run directories, or folders that hold some at any depth"
-    )
-    bundle.add_argument("--suite", required=True, metavar="NAME", help=f"{names}, or a task by its name")
-    bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, where there are those of several")
-    bundle.add_argument("--agent-card", metavar="FILE", help="who made the agent and of what, a .toml: see the README")
-    bundle.add_argument(
-        "--abridged", action="store_true", help="keep only the evaluations that improved: a thousandth of the bytes"
-    )
-    bundle.add_argument(
-        "--out", required=True, metavar="FILE", help="the submission, a .zip; one that is there gives way"
-    )
-
-    check = command("verify", _verify, "replay submissions and print all that is wrong with them")
-    check.add_argument("files", nargs="+", metavar="FILE", help="submissions")
-
-    reproduce.add_options(
-        command("reproduce", reproduce.main, "run the agent of a submission again and compare: this runs its code")
-    )
-
-    put = command("submit", _submit, "verify submissions, put them on the leaderboard and rebuild its pages")
-    put.add_argument("files", nargs="+", metavar="FILE", help="submissions, from bioseq-gym pack")
-    put.add_argument("--reproduced", nargs="+", default=[], metavar="RECORD", help="records of bioseq-gym reproduce")
-    board = command("leaderboard", _leaderboard, "verify all submissions on the leaderboard and print the tables")
-    board.add_argument("suite", nargs="?", metavar="SUITE", help=f"{names}, or a task by its name (default: all)")
-    board.add_argument("--rebuild", action="store_true", help="build the pages anew, all of them")
-    for sub in (put, board):
-        sub.add_argument(
-            "--board", metavar="DIR", default="leaderboards", help="the leaderboard (default: %(default)s)"
-        )
 
 
 def _add_run_options(run: Parser) -> None:
@@ -268,8 +227,8 @@ def _sweep(options: argparse.Namespace) -> int:
         with progress as watch:
             outcomes = run_cells(cells, sweep_command(**given), options.workers, options.ray_address, watch)
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on from here", 130)
-    _print_table(HEADER, table(outcomes))
+        return fail("stopped; the same command goes on from here", 130)
+    print_table(HEADER, table(outcomes))
     failed = [outcome for outcome in outcomes if outcome.cause is not None]
     for outcome in failed:
         log = f" (log: {outcome.cell.log})" if outcome.cell.log.exists() else ""
@@ -296,11 +255,11 @@ def _tasks(options: argparse.Namespace) -> None:
         print(json.dumps([{"name": t.name, **n, "digest": t.digest} for t, n in zip(tasks, numbers, strict=True)]))
         return
     rows = [(t.name, *map(str, n.values()), f"{t.spec.epistasis:g}") for t, n in zip(tasks, numbers, strict=True)]
-    _print_table(("task", "V", "L", "c", "k", "q", "epistasis"), rows)
+    print_table(("task", "V", "L", "c", "k", "q", "epistasis"), rows)
     if options.suite is not None:
         return
     suites = [(s.name, str(len(s.tasks)), str(s.seeds), f"{s.budget:,}") for s in map(load_suite, suite_names())]
-    _print_table(("suite", "tasks", "seeds", "budget"), suites)
+    print_table(("suite", "tasks", "seeds", "budget"), suites)
     print("and any function of our own generator, for example ehrlich/ehr-V32-L128-c4-k4-q4-seed7")
 
 
@@ -313,86 +272,11 @@ def _report(options: argparse.Namespace) -> None:
     study = read_study(progress, options.budget)
     page = report.write_report(study, options.out)
     title = study.tasks[0] if len(study.tasks) == 1 else f"{len(study.tasks)} tasks"
-    _print_table(*report.regret_table(study, report.ranked(study)), title=title)
+    print_table(*report.regret_table(study, report.ranked(study)), title=title)
     pictures = [name for name in (report.REGRET, report.ECDF, report.ROUNDS) if page.with_name(name).exists()]
     print(f"report: {page}, with {', '.join(pictures)}")
     if options.ioh:
         print(f"for IOHprofiler: {export(study, page.parent / 'ioh')}")
-
-
-def _pack(options: argparse.Namespace) -> None:
-    load_scope(options.suite)  # before a look at thousands of files
-    card = None if options.agent_card is None else read_card(options.agent_card)
-    directories = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir()]
-    packed = pack(directories, options.suite, agent=options.agent, abridged=options.abridged, card=card)
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    size = out.write_bytes(to_bytes(packed))
-    print(f"packed {_summary(packed)}: {out}, {size:,} bytes")
-
-
-def _verify(options: argparse.Namespace) -> int:
-    failed = False
-    for path in map(_existing, options.files):
-        try:
-            submission = read_submission(path)
-            found = [f"{path}: {fault}" for fault in faults(submission)]
-        except InvalidSubmission as error:
-            found = [str(error)]
-        for line in found:
-            _fail(line, 1)
-        failed = failed or bool(found)
-        if not found:
-            print(f"verified {path}: {_summary(submission)}")
-            for key, text in card_lines(submission.card) if submission.card is not None else ():
-                print(f"  {key}: {text}")
-    return int(failed)
-
-
-def _submit(options: argparse.Namespace) -> None:
-    files = [_existing(path) for path in options.files]
-    records = [_existing(path) for path in options.reproduced]
-    for file, path in zip(files, leaderboard.submit(files, options.board, records), strict=True):
-        print(f"verified {file}: {path}")
-
-
-def _existing(path: str) -> str:
-    """The path of a file; that there is none is bad use, while a file that is no submission is a failed check."""
-    if not Path(path).is_file():
-        raise UnknownName(f"there is no file {path}; give a submission, which bioseq-gym pack makes of runs")
-    return path
-
-
-def _summary(submission: Submission) -> str:
-    runs = f"{len(submission.runs)} run{'s' if len(submission.runs) > 1 else ''}"
-    return f"{runs} of {submission.agent} on {submission.scope.name}, {submission.kind}"
-
-
-def _leaderboard(options: argparse.Namespace) -> None:
-    if options.suite is not None:
-        load_scope(options.suite)
-    if not Path(options.board).is_dir():
-        raise UnknownName(f"there is no leaderboard in {options.board}; give --board, or submit first")
-    if options.rebuild:
-        for page in leaderboard.rebuild(options.board):
-            print(f"built {page}")
-    names = [name for name in leaderboard.board_names(options.board) if options.suite in (None, name)]
-    if not names:
-        print(f"no submission on {options.suite or 'any board'} yet")
-    for name in names:
-        _print_table(*leaderboard.board_table(leaderboard.read_board(options.board, name)), title=name)
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width: don't cut the table to 80 columns
-        console = Console(width=200)
-    console.print(table)
 
 
 if __name__ == "__main__":

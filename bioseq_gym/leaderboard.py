@@ -33,6 +33,7 @@ from bioseq_gym.report import (
     write_report,
 )
 from bioseq_gym.runs import agent_labels
+from bioseq_gym.site import INDEX, SITE, Entry, check_site, write_board, write_front
 from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
 from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
 from bioseq_gym.submission.card import as_markdown
@@ -69,6 +70,7 @@ def submit(files: Iterable[PathLike], root: PathLike, reproduced: Iterable[PathL
         boards = {name: {Path(s.name): s for s in read_board(root, name)} for name in names}
         for page in (PAGE, *(f"{name}/{PAGE}" for name in names)):
             check_page(Path(root) / page)
+        check_site(Path(root))
         paths = [_place(submission, boards[submission.scope.name], Path(root)) for submission in submissions]
         with _staged(Path(root), names) as stage:
             for submission, path in zip(submissions, paths, strict=True):
@@ -79,6 +81,7 @@ def submit(files: Iterable[PathLike], root: PathLike, reproduced: Iterable[PathL
                 _write(_record_of(stage / paths[number].relative_to(root)), record.to_json().encode())
             for name in names:
                 _write_pages(stage, name, read_board(stage, name))
+            _write_front(stage)
     return paths
 
 
@@ -99,6 +102,7 @@ def rebuild(root: PathLike) -> list[Path]:
         boards = {name: read_board(root, name) for name in names}
         with _staged(Path(root), names) as stage:
             pages = [_write_pages(stage, name, board) for name, board in boards.items()]
+            _write_front(stage)
         return [Path(root) / page.relative_to(stage) for page in pages]
 
 
@@ -221,12 +225,16 @@ def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submissi
 def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
     study, labels = _study(board)
     cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
-    page = write_report(study, root / name, Front(name, _PREFACE + _cards(labels), _COLUMN, cells))
+    write_board(root, name, study, {label: Entry(s, _reproduction(s)) for label, s in labels.items()})
+    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}" + _cards(labels), _COLUMN, cells))
+
+
+def _write_front(root: Path) -> None:
+    """The pages that lead to the boards: one of Markdown, and the one that shows them all."""
+    counts = {name: len(_files(root / name / SUBMISSIONS)) for name in board_names(root)}
     check_page(root / PAGE)
-    write_page(
-        root / PAGE, [MARK, "# Leaderboards", "", _INDEX, *(_line(root, board) for board in board_names(root)), ""]
-    )
-    return page
+    write_page(root / PAGE, [MARK, "# Leaderboards", "", _INDEX, *(_line(*board) for board in counts.items()), ""])
+    write_front(root, list(counts), _TRUST)
 
 
 def _cards(labels: Mapping[str, Submission]) -> str:
@@ -241,8 +249,8 @@ def _cards(labels: Mapping[str, Submission]) -> str:
     return "".join("\n\n" + text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
 
 
-def _line(root: Path, name: str) -> str:
-    scope, count = load_scope(name), len(_files(root / name / SUBMISSIONS))
+def _line(name: str, count: int) -> str:
+    scope = load_scope(name)
     line = f"- [{name}]({name}/{PAGE}): {count} submission{'s' if count > 1 else ''}"
     if scope.budget is None:
         return line
@@ -283,11 +291,15 @@ def _staged(root: Path, names: Iterable[str]) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not (target.exists() and filecmp.cmp(file, target, shallow=False)):
                 os.replace(file, target)
+        kept = {root / file.relative_to(stage) for file in built}
+        for file in [file for name in names for file in (root / SITE / name).rglob("*.js")]:
+            if file not in kept:
+                file.unlink()  # of a submission that was removed
 
 
 def _pages(root: Path, boards: Iterable[Path]) -> list[Path]:
     """The files that are no submissions, and so are built: of the boards all, beside other things in ``root`` pages."""
-    found = [path for board in boards for path in board.glob("[!.]*")] + [root / PAGE]
+    found = [path for board in boards for path in board.glob("[!.]*")] + [root / PAGE, root / INDEX]
     return [path for path in found if path.is_file()]
 
 
@@ -308,21 +320,24 @@ def _locked(root: Path) -> Iterator[None]:
         os.close(folder)
 
 
-_INDEX = """A board for each suite, and for single tasks. Each row of a board is one submission, a file that anyone can
+_INDEX = """[index.html](index.html) shows all of this with switches and curves: open it in a browser, or see
+`bioseq-gym leaderboard --serve`.
+
+A board for each suite, and for single tasks. Each row of a board is one submission, a file that anyone can
 replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and anew by `bioseq-gym leaderboard --rebuild`.
 """
 
-_PREFACE = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
+_ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
 is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
-had to learn that from infeasible answers.
+had to learn that from infeasible answers."""
 
-**What a row proves.** The sequences in its submission have the values that its regret is computed from: each was scored
-again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every evaluation: all
-numbers but the wall time were computed from that replay, and the digest of each ledger is the one stated. *Abridged*
-ledgers hold only the records at which the best value rose. Regret, AOCC, targets, running times and curves are of that
-replay; how many evaluations were spent, which running times count where a target was missed, feasible and distinct
-shares, diversity and the digest are only stated. The wall time always is. Who runs the same agent with the same
-settings and seeds gets the whole ledgers, and can compare their digests.
+_TRUST = """**What a row proves.** The sequences in its submission have the values that its regret is computed from:
+each was scored again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every
+evaluation: all numbers but the wall time were computed from that replay, and the digest of each ledger is the one
+stated. *Abridged* ledgers hold only the records at which the best value rose. Regret, AOCC, targets, running times and
+curves are of that replay; how many evaluations were spent, which running times count where a target was missed,
+feasible and distinct shares, diversity and the digest are only stated. The wall time always is. Who runs the same agent
+with the same settings and seeds gets the whole ledgers, and can compare their digests.
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
 one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked

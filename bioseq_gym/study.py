@@ -15,11 +15,14 @@ from bioseq_gym.errors import InvalidRun
 from bioseq_gym.metrics import CHECKPOINTS
 from bioseq_gym.rounds import read_rounds
 from bioseq_gym.runs import MANIFEST, Result, agent_labels, read_run
+from bioseq_gym.statistics import bootstrap_interval, interquartile_mean
 from bioseq_gym.submission import read_submission, verify
 from bioseq_gym.suite import load_task
 from bioseq_gym.sweep.plan import PLAN, check_finished
 
 PathLike = str | os.PathLike[str]
+SEED = 0
+"""Of every bootstrap, so that the same runs give the same report."""
 SUBMISSIONS, SUFFIX = "submissions", ".zip"
 """Of a leaderboard's board: the folder of its submissions, and how their files' names end."""
 
@@ -102,6 +105,24 @@ class Study:
         """(n,) the number of the task of each of :meth:`of_agent`."""
         sizes = [len(group) for group in self.results[agent].values()]
         return np.repeat(np.arange(len(sizes)), sizes)
+
+    def interquartile_means(
+        self, agent: str, columns: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Interquartile means over the runs of an agent, and their 95 % bootstrap intervals.
+
+        Args:
+            agent: its label.
+            columns: (m, n) m numbers of each of its n runs, in the order of :meth:`of_agent`.
+
+        Returns:
+            (m,) the means, and (2, m) the ends; None where no task has several runs, and so there is nothing to draw.
+        """
+        strata = self.strata(agent)
+        means = interquartile_mean(columns)
+        if len(strata) == len(self.tasks):
+            return means, None
+        return means, bootstrap_interval(columns, strata, interquartile_mean, np.random.default_rng(SEED))
 
     def by_shape(self) -> dict[str, Study]:
         """A study for each shape of function, under what a reader calls it; a single task goes by its own name."""

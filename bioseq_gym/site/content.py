@@ -1,0 +1,184 @@
+"""What the page shows, as plain JSON: the table of a board, and of each submission its card, curves and runs.
+
+All text of strangers is a value here. The page puts it into the document as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioseq_gym.functions.ehrlich import MotifMatch
+from bioseq_gym.runs import Result
+from bioseq_gym.statistics import ecdf
+from bioseq_gym.study import SUBMISSIONS, Study
+from bioseq_gym.submission import PackedRun, Submission
+from bioseq_gym.submission.card import card_lines
+from bioseq_gym.submission.document import digest
+from bioseq_gym.submission.reproduced import Reproduction
+from bioseq_gym.suite import TARGETS, load_task
+
+Data = dict[str, Any]
+POINTS = 40
+"""Of a curve, evenly spread on the logarithmic axis."""
+_ADDRESSES = ("paper", "code")
+_MARKUP = re.compile(r"(?:\*\*(?P<b>.+?)\*\*|\*(?P<i>.+?)\*|`(?P<code>.+?)`)", re.DOTALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A row of a board.
+
+    Attributes:
+        submission: what was replayed.
+        reproduction: what someone states who ran it again; None if nobody did.
+    """
+
+    submission: Submission
+    reproduction: Reproduction | None
+
+    @property
+    def id(self) -> str:
+        """Its name in addresses: that of its file."""
+        return Path(self.submission.name).stem
+
+
+def index(boards: Sequence[str], trust: str) -> Data:
+    """What the page needs at once.
+
+    Args:
+        boards: their names.
+        trust: Markdown of paragraphs in bold, italics and code: what a row proves and what it can't.
+    """
+    return {
+        "boards": list(boards),
+        "trust": [_spans(" ".join(paragraph.split("\n"))) for paragraph in trust.split("\n\n")],
+    }
+
+
+def board(name: str, study: Study, entries: Mapping[str, Entry]) -> Data:
+    """The table of a board.
+
+    Args:
+        name: of the suite or task.
+        study: the results of all its submissions.
+        entries: the submission of each of the study's agents.
+    """
+    groups = _groups(study)
+    return {
+        "name": name,
+        "budgets": study.checkpoints,
+        "grid": grid(study.budget).tolist(),
+        "groups": [{"name": title, "tasks": part.tasks} for title, part in groups.items()],
+        "rows": [_row(agent, entry, groups) for agent, entry in entries.items()],
+    }
+
+
+def submission(study: Study, agent: str, entry: Entry) -> Data:
+    """All that the page shows of one submission, which is ``agent`` in the ``study`` of its board."""
+    card = entry.submission.card or {}
+    return {
+        "card": [[key, text] for key, text in card_lines(card) if key not in _ADDRESSES],
+        "links": {key: card[key] for key in _ADDRESSES if key in card},
+        "file": f"{SUBMISSIONS}/{Path(entry.submission.name).name}",
+        "digest": digest(entry.submission),
+        "reproduction": entry.reproduction and f"{entry.reproduction.summary}, {entry.reproduction.by or 'unsigned'}",
+        "config": json.dumps(entry.submission.runs[0].manifest["config"], indent=1, sort_keys=True),
+        "curves": [_curves(part, agent) for part in _groups(study).values()],
+        "runs": [
+            _run(run, result, study.checkpoints)
+            for run, result in zip(entry.submission.runs, study.of_agent(agent), strict=True)
+        ],
+    }
+
+
+def tasks(names: Sequence[str]) -> Data:
+    """Of each task what a picture of a sequence needs: its motifs and their offsets."""
+    specs = {name: load_task(name).spec for name in names}
+    return {name: {"motifs": s.motifs.tolist(), "offsets": s.offsets.tolist()} for name, s in specs.items()}
+
+
+def grid(budget: int) -> NDArray[np.int64]:
+    """(g,) the numbers of evaluations of the points of curves: two and a half decades up to the budget."""
+    return np.unique(np.rint(np.geomspace(max(1.0, budget / 300), budget, POINTS)).astype(np.int64))
+
+
+def _groups(study: Study) -> dict[str, Study]:
+    """What a reader can choose: all tasks, or those of one shape."""
+    shapes = study.by_shape()
+    return shapes if len(shapes) == 1 else {f"all {len(study.tasks)} tasks": study, **shapes}
+
+
+def _row(agent: str, entry: Entry, groups: Mapping[str, Study]) -> Data:
+    results = next(iter(groups.values())).of_agent(agent)
+    return {
+        "id": entry.id,
+        "label": agent.removesuffix(" (constraints known)"),
+        "constraints": "known" if entry.submission.constraints_known else "black box",
+        "reproduced": entry.reproduction.verdict if entry.reproduction else "",
+        "ledgers": entry.submission.kind,
+        "runs": len(results),
+        "wall": round(float(np.median([result.wall_s for result in results])), 1),
+        "numbers": [_numbers(part, agent) for part in groups.values()],
+    }
+
+
+def _numbers(study: Study, agent: str) -> Data:
+    """Regret and area over the curve at each budget: [interquartile mean, and the ends of its interval if any]."""
+    results, budgets = study.of_agent(agent), study.checkpoints
+    columns = [[float(r.curve.at(n)) for r in results] for n in budgets]
+    columns += [[r.curve.area_over(n) for r in results] for n in budgets]
+    means, ends = study.interquartile_means(agent, np.array(columns))
+    cells = [[_short(mean), *([] if ends is None else map(_short, ends[:, i]))] for i, mean in enumerate(means)]
+    return {"regret": cells[: len(budgets)], "aocc": cells[len(budgets) :]}
+
+
+def _curves(study: Study, agent: str) -> Data:
+    results, points = study.of_agent(agent), grid(study.budget)
+    means, ends = study.interquartile_means(agent, np.array([r.curve.at(points) for r in results]).T)
+    times = np.array([r.curve.running_times(TARGETS) for r in results])
+    return {
+        "regret": [_short(x) for x in means],
+        "band": None if ends is None else [[_short(x) for x in end] for end in ends],
+        "ecdf": [_short(x) for x in ecdf(times, points)],
+    }
+
+
+def _run(run: PackedRun, result: Result, budgets: Sequence[int]) -> Data:
+    best = load_task(result.task).function.best_matches(result.solution)
+    return {
+        "task": result.task,
+        "seed": result.seed,
+        "evaluations": result.evaluations,
+        "regret": [_short(float(result.curve.at(n))) for n in budgets],
+        "wall": result.wall_s,
+        "ledger": run.manifest["ledger_sha256"],
+        "best": result.solution.tolist(),
+        "matches": [_match(match) for match in best],
+    }
+
+
+def _match(match: MotifMatch) -> list[Any]:
+    """Where the motif begins, and which of its elements are there."""
+    return [int(match.positions[0]), "".join("01"[found] for found in match.found.tolist())]
+
+
+def _short(x: float) -> float:
+    return round(float(x), 4)
+
+
+def _spans(text: str) -> list[list[str]]:
+    """Markdown as a list of [tag, text], whose tag is empty for plain text."""
+    spans, end = [], 0
+    for match in _MARKUP.finditer(text):
+        tag = str(match.lastgroup)
+        spans += [["", text[end : match.start()]], [tag, match[tag]]]
+        end = match.end()
+    return [span for span in [*spans, ["", text[end:]]] if span[1]]

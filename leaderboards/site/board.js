@@ -1,0 +1,125 @@
+"use strict";
+// A board: switches, curves of the selected rows, the table.
+
+const DRAWN = 6; // rows whose curves are drawn until somebody chooses
+
+/** The columns; `of` gives what a row is sorted by, `text` what it shows. Best first is `up` for smaller is better. */
+function columns(board, budget, group) {
+  const number = (row, name) => row.numbers[group][name][budget];
+  const n = thousands(board.budgets[budget]);
+  return [
+    { key: "agent", head: "agent", of: (row) => row.label, up: true },
+    { key: "regret", head: `regret @ ${n}`, of: (row) => number(row, "regret")[0], up: true, text: (row) => interval(number(row, "regret")) },
+    { key: "aocc", head: `AOCC @ ${n}`, of: (row) => number(row, "aocc")[0], up: false, text: (row) => interval(number(row, "aocc")) },
+    { key: "constraints", head: "constraints", of: (row) => row.constraints, up: true },
+    { key: "reproduced", head: "reproduced", of: (row) => row.reproduced, up: false },
+    { key: "ledgers", head: "ledgers", of: (row) => row.ledgers, up: false },
+    { key: "runs", head: "runs", of: (row) => row.runs, up: false, text: (row) => String(row.runs) },
+    { key: "wall", head: "wall time", of: (row) => row.wall, up: true, text: (row) => row.wall.toFixed(1) + " s" },
+  ];
+}
+
+async function boardView(board, state) {
+  const given = board.budgets.indexOf(Number(state.budget));
+  const budget = given < 0 ? board.budgets.length - 1 : given;
+  const group = Math.max(0, board.groups.findIndex((g) => g.name === state.group));
+  const all = columns(board, budget, group);
+  const sorted = rows(board, all, state);
+  const shown = state.show === undefined ? sorted.slice(0, DRAWN).map((row) => row.id) : state.show.split(",");
+  const chosen = sorted.filter((row) => shown.includes(row.id));
+  const found = await Promise.all(chosen.map((row) => bioseq.get(`${board.name}/of/${row.id}`)));
+  const looks = new Map(chosen.map((row, i) => [row.id, i % 8]));
+  const line = (row, i, name, band) =>
+    ({ label: row.label, look: looks.get(row.id), values: found[i].curves[group][name], band: band && found[i].curves[group].band });
+  const regrets = chosen.map((row, i) => line(row, i, "regret", true));
+  const shares = chosen.map((row, i) => line(row, i, "ecdf", false));
+  const tasks = board.groups[group].tasks.length;
+  return [
+    make("h1", { tabindex: "-1" }, board.name),
+    make("p", {}, `${count(board.rows.length, "submission")}, ${count(tasks, "task")}, a budget of ` +
+      `${count(board.budgets.at(-1), "distinct evaluation")} a run. Regret 1 is bad, 0 is solved. AOCC, the area over the ` +
+      "convergence curve on a logarithmic axis, is what the board is ranked by: 1 is the best."),
+    make("form", { class: "switches", onsubmit: (event) => event.preventDefault() },
+      budgetSwitch(board, budget, state), groupSwitch(board, state), ...filters(state)),
+    make("div", { class: "charts" },
+      chart("Simple regret, interquartile mean and its 95 % interval", board.grid, regrets),
+      chart("Share of targets reached", board.grid, shares)),
+    legend(regrets),
+    make("p", { role: "status", class: "note" }, `${sorted.length} of ${count(board.rows.length, "row")}, ${chosen.length} of them drawn`),
+    scrolling("Table of submissions", table(sorted, all, shown, state)),
+  ];
+}
+
+/** The rows that pass the filters, sorted. */
+function rows(board, all, state) {
+  const words = (state.filter || "").toLowerCase().split(/\s+/).filter(Boolean);
+  const passing = board.rows.filter((row) =>
+    words.every((word) => row.label.toLowerCase().includes(word)) &&
+    (!state.constraints || row.constraints === state.constraints) &&
+    (!state.reproduced || row.reproduced));
+  const column = all.find((c) => c.key === state.sort) || all.find((c) => c.key === "aocc");
+  const sign = (column.up ? 1 : -1) * (state.order === "reversed" ? -1 : 1);
+  const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+  return [...passing].sort((a, b) => sign * compare(column.of(a), column.of(b)) || compare(a.id, b.id));
+}
+
+function table(sorted, all, shown, state) {
+  const by = state.sort || "aocc";
+  const heads = all.map((column) => {
+    const here = column.key === by;
+    const reversed = here && state.order !== "reversed" ? "reversed" : null;
+    const ascending = column.up === (state.order !== "reversed");
+    const go = () => { location.hash = address({ ...state, sort: column.key, order: reversed }); };
+    return make("th", { scope: "col", "aria-sort": here ? (ascending ? "ascending" : "descending") : null },
+      make("button", { type: "button", id: "sort-" + column.key, onclick: go }, column.head, make("span", { "aria-hidden": "true" }, here ? (ascending ? " ▲" : " ▼") : " ↕")));
+  });
+  const body = sorted.map((row) => make("tr", {},
+    make("td", {}, make("input", {
+      type: "checkbox", id: "draw-" + row.id, checked: shown.includes(row.id), "aria-label": "draw " + row.label,
+      onchange: (event) => {
+        const rest = shown.filter((id) => id !== row.id);
+        location.hash = address({ ...state, show: (event.target.checked ? [...rest, row.id] : rest).join(",") || "none" });
+      },
+    })),
+    ...all.map((column) => column.key === "agent"
+      ? make("th", { scope: "row" }, make("a", { href: address({ ...state, submission: row.id }) }, row.label))
+      : make("td", { class: column.text ? "number" : null }, column.text ? column.text(row) : column.of(row) || "–"))));
+  return make("table", {},
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "draw"), ...heads)),
+    make("tbody", {}, ...body));
+}
+
+function budgetSwitch(board, chosen, state) {
+  return make("fieldset", {}, make("legend", {}, "evaluations"), ...board.budgets.map((n, i) =>
+    make("label", {}, make("input", {
+      type: "radio", name: "budget", id: "budget-" + n, value: n, checked: i === chosen,
+      onchange: () => { location.hash = address({ ...state, budget: n }); },
+    }), thousands(n))));
+}
+
+function groupSwitch(board, state) {
+  const select = make("select", {
+    id: "group", onchange: () => { location.hash = address({ ...state, group: select.value, task: null, seed: null }); },
+  }, ...board.groups.map((g) => make("option", { value: g.name, selected: g.name === state.group }, g.name)));
+  return make("label", { class: "field" }, "tasks ", select);
+}
+
+function filters(state) {
+  const text = make("input", {
+    type: "search", id: "filter", value: state.filter || "", placeholder: "agent",
+    oninput: () => { history.replaceState(null, "", address({ ...state, filter: text.value })); render(); },
+  });
+  const select = make("select", {
+    id: "constraints", onchange: () => { location.hash = address({ ...state, constraints: select.value }); },
+  }, ...[["", "all"], ["black box", "black box"], ["known", "known"]].map(([value, label]) =>
+    make("option", { value, selected: value === (state.constraints || "") }, label)));
+  const box = make("input", {
+    type: "checkbox", id: "reproduced", checked: Boolean(state.reproduced),
+    onchange: () => { location.hash = address({ ...state, reproduced: box.checked ? "yes" : null }); },
+  });
+  return [
+    make("label", { class: "field" }, "filter ", text),
+    make("label", { class: "field" }, "constraints ", select),
+    make("label", { class: "field" }, box, "reproduced only"),
+  ];
+}
