@@ -28,7 +28,7 @@ from bioseq_gym.report import (
     ranked,
     regret_table,
     require_packages,
-    with_column,
+    with_columns,
     write_page,
     write_report,
 )
@@ -41,7 +41,6 @@ from bioseq_gym.submission.document import digest
 from bioseq_gym.submission.reproduced import Reproduction, read_record
 from bioseq_gym.suite import load_scope
 
-_COLUMN = "ledgers"
 _STAGE = ".bioseq-gym-new-"
 
 
@@ -135,14 +134,9 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
 
 
 def board_table(submissions: Sequence[Submission]) -> Table:
-    """The report's table of regret, the best agent first, and whether the ledgers are whole or abridged."""
+    """The report's table of regret, the best agent first, with what else is to be known of each row."""
     study, labels = _study(submissions)
-    cells = {label: submission.kind for label, submission in labels.items()}
-    table = with_column(regret_table(study, ranked(study)), _COLUMN, cells)
-    found = {label: _reproduction(submission) for label, submission in labels.items()}
-    return with_column(
-        table, "reproduced", {label: record.verdict if record else "" for label, record in found.items()}
-    )
+    return with_columns(regret_table(study, ranked(study)), _columns(labels))
 
 
 def file_name(submission: Submission) -> str:
@@ -224,9 +218,20 @@ def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submissi
 
 def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
     study, labels = _study(board)
-    cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
     write_board(root, name, study, {label: Entry(s, _reproduction(s)) for label, s in labels.items()})
-    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}" + _cards(labels), _COLUMN, cells))
+    columns = _columns(labels)
+    columns["ledgers"] = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
+    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}" + _cards(labels), columns))
+
+
+def _columns(labels: Mapping[str, Submission]) -> dict[str, dict[str, str]]:
+    """What a board's table says of each row beside its numbers."""
+    found = {label: _reproduction(submission) for label, submission in labels.items()}
+    return {
+        "constraints": {label: "known" if s.constraints_known else "black box" for label, s in labels.items()},
+        "reproduced": {label: record.verdict if record else "" for label, record in found.items()},
+        "ledgers": {label: submission.kind for label, submission in labels.items()},
+    }
 
 
 def _write_front(root: Path) -> None:
@@ -329,7 +334,7 @@ replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and ane
 
 _ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
 is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
-had to learn that from infeasible answers."""
+had to learn that from infeasible answers, as a *black box*."""
 
 _TRUST = """**What a row proves.** The sequences in its submission have the values that its regret is computed from:
 each was scored again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every

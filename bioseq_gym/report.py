@@ -41,14 +41,12 @@ class Front:
     Attributes:
         title: the heading.
         text: Markdown.
-        column: the heading of one more column of the first table; none if empty.
-        cells: what it holds for each agent.
+        columns: the headings of more columns of the first table, and what they hold for each agent.
     """
 
     title: str = "Report"
     text: str = ""
-    column: str = ""
-    cells: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def require_packages() -> None:
@@ -161,10 +159,10 @@ def comparison_table(study: Study, agents: Sequence[str]) -> Table:
     return ("", *agents), [(a, *(cells[a, b] for b in agents)) for a in agents]
 
 
-def with_column(table: Table, name: str, cells: Mapping[str, str]) -> Table:
-    """The table of agents with one more column, whose ``cells`` go by the agent."""
+def with_columns(table: Table, columns: Mapping[str, Mapping[str, str]]) -> Table:
+    """The table of agents with more columns, of each its heading and its cells by the agent."""
     header, rows = table
-    return (*header, name), [(*row, cells[row[0]]) for row in rows]
+    return (*header, *columns), [(*row, *(cells[row[0]] for cells in columns.values())) for row in rows]
 
 
 def _page(
@@ -183,7 +181,7 @@ def _page(
         f"{'–'.join(str(n) for n in {sizes[0]: 0, sizes[-1]: 0})} of each agent on each task, with a budget of "
         f"{study.budget:,} distinct evaluations.",
         "",
-        *_section("Regret", with_column(regret, front.column, front.cells) if front.column else regret),
+        *_section("Regret", with_columns(regret, front.columns)),
         f"![Simple regret against distinct evaluations]({REGRET})",
         "",
         f"![Share of targets reached against distinct evaluations]({ECDF})",

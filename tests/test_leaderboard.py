@@ -20,6 +20,7 @@ from bioseq_gym.agent import load_agent
 from bioseq_gym.leaderboard import board_names, file_name, read_board, rebuild, submit
 from bioseq_gym.report import PAGE, ranked, regret_table, running_time_table
 from bioseq_gym.runs import run_agent
+from bioseq_gym.site import INDEX, SITE
 from bioseq_gym.study import SUBMISSIONS, find_runs, read_study
 from bioseq_gym.submission import Submission, pack
 
@@ -33,9 +34,10 @@ def test_submitting_makes_the_board_and_its_pages(abridged: Submission, others: 
     paths = submit([first, second, on_task], root)
     assert paths[0] == root / "smoke" / SUBMISSIONS / file_name(abridged)
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in (first, second, on_task)]
-    assert sorted(tree(root)) == sorted(
+    assert sorted(path for path in tree(root) if not path.startswith(SITE)) == sorted(
         [
             PAGE,
+            INDEX,
             *(f"{board}/{name}" for board in ("smoke", TASK) for name in (PAGE, "regret.png", "ecdf.png")),
             *(str(path.relative_to(root)) for path in paths),
         ]
@@ -186,7 +188,8 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
     monkeypatch.setattr(os, "replace", counted(os.replace))
     monkeypatch.setattr(os, "fsync", counted(os.fsync))
     roots = []
-    for steps in range(10):  # a sync; a rename for two pictures, page and index; then for these and for the submission
+    # A sync; renames of two pictures, page and index; of the submission; of these four and of two files of the site.
+    for steps in range(12):
         root, left[0] = Path(shutil.copytree(board, tmp_path / str(steps))), steps
         with pytest.raises(Killed):
             submit([file], root)
@@ -197,10 +200,10 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
         assert board_names(root) == ["smoke"]
         assert all(".bioseq-gym" not in str(path) for path in find_runs([root]))
         roots.append(root)
-    left[0] = 10
+    left[0] = 12
     submit([file], board)
     for root in roots[5::4]:
-        left[0] = 10
+        left[0] = 12
         submit([file], root)
         assert tree(root) == tree(board)
 
