@@ -46,11 +46,14 @@ class PackedRun:
         sequences, values = run.ledger.sequences, run.ledger.values
         asked, calls = run.ledger.asked_counts, run.ledger.call_numbers
         places = np.arange(1, len(values) + 1, dtype=np.uint32)
-        numbers = distinct_share(asked), diversity(sequences, values)
-        if abridged:
-            places = RegretCurve.of(values, run_task(run.manifest).initial_value).evaluations[1:].astype(np.uint32)
-        kept = places.astype(np.intp) - 1
-        return cls(run.manifest, *numbers, places, asked[kept], calls[kept], sequences[kept])
+        packed = cls(run.manifest, distinct_share(asked), diversity(sequences, values), places, asked, calls, sequences)
+        return packed.abridged() if abridged else packed
+
+    def abridged(self) -> PackedRun:
+        """The run with only the records that improved on all before."""
+        kept = RegretCurve.of(self.values(), self.task.initial_value).evaluations[1:] - 1
+        columns = self.places[kept], self.asked[kept], self.calls[kept], self.tokens[kept]
+        return PackedRun(self.manifest, self.distinct, self.diversity, *columns)
 
     @property
     def task(self) -> Task:
