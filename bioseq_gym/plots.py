@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.rounds import PANELS, Round
-from bioseq_gym.statistics import bootstrap_interval, ecdf, interquartile_mean
+from bioseq_gym.statistics import ecdf, interquartile_interval, interquartile_mean
 from bioseq_gym.study import PathLike, Study
 from bioseq_gym.suite import TARGETS
 
@@ -102,8 +102,7 @@ def _regret_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], 
     strata = study.strata(agent)
     axes.plot(grid, interquartile_mean(curves), drawstyle="steps-post", **style)
     if len(strata) > len(study.tasks):  # with a run of each task there is nothing to draw from
-        rng = np.random.default_rng(SEED)
-        low, high = bootstrap_interval(curves, strata, interquartile_mean, rng)
+        low, high = interquartile_interval(curves, strata, np.random.default_rng(SEED))
         axes.fill_between(grid, low, high, step="post", color=style["color"], alpha=0.15, lw=0)
 
 

@@ -18,9 +18,9 @@ from bioseq_gym.rounds import Round, rounds_table
 from bioseq_gym.runs import Result
 from bioseq_gym.statistics import (
     RESAMPLES,
-    bootstrap_interval,
     expected_running_time,
     holm,
+    interquartile_interval,
     interquartile_mean,
     mean_ranks,
     superiority,
@@ -290,7 +290,7 @@ def _means(columns: NDArray[np.float64], study: Study, agent: str) -> list[str]:
     means = interquartile_mean(columns)
     if not _repeats(study, agent):
         return [_interval(mean, None) for mean in means]
-    ends = bootstrap_interval(columns, study.strata(agent), interquartile_mean, np.random.default_rng(SEED))
+    ends = interquartile_interval(columns, study.strata(agent), np.random.default_rng(SEED))
     return [_interval(mean, end) for mean, end in zip(means, ends.T, strict=True)]
 
 
