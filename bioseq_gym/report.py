@@ -30,6 +30,8 @@ from bioseq_gym.suite import TARGETS
 
 PAGE, REGRET, ECDF, ROUNDS = "README.md", "regret.png", "ecdf.png", "rounds.png"
 Table = tuple[Sequence[str], list[tuple[str, ...]]]
+SHOWN = 20
+"""How many agents a page compares; the first table has all."""
 MARK = "<!-- Made by bioseq-gym; not edited by hand. -->"
 _LEVEL = 0.05
 
@@ -60,6 +62,8 @@ def require_packages() -> None:
 def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path:
     """Write the page, ``README.md``, and its pictures into ``folder``, which is made; each file at once, the page last.
 
+    Of more than :data:`SHOWN` agents, the first table has all, and the rest of the page the best.
+
     Returns:
         The page.
 
@@ -72,14 +76,16 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
     check_page(page)
     page.parent.mkdir(parents=True, exist_ok=True)
     agents = ranked(study)
+    shown, crowded = agents[:SHOWN], len(agents) > SHOWN
+    best = study.only(shown)
     for plot, name in ((plot_regret, REGRET), (plot_ecdf, ECDF)):
-        os.replace(plot(study, agents, page.with_name(f".new.{name}")), page.with_name(name))
-    if rounds := _rounds(study, agents):
-        picture = plot_rounds(rounds, line_styles(study.agents), page.with_name(f".new.{ROUNDS}"))
+        os.replace(plot(best, shown, page.with_name(f".new.{name}"), crowded), page.with_name(name))
+    if rounds := _rounds(best, shown):
+        picture = plot_rounds(rounds, line_styles(shown, crowded), page.with_name(f".new.{ROUNDS}"), crowded)
         os.replace(picture, page.with_name(ROUNDS))
     else:
         page.with_name(ROUNDS).unlink(missing_ok=True)
-    write_page(page, _page(study, agents, front, rounds))
+    write_page(page, _page(study, agents, best, front, rounds))
     return page
 
 
@@ -168,10 +174,10 @@ def with_column(table: Table, name: str, cells: Mapping[str, str]) -> Table:
 
 
 def _page(
-    study: Study, agents: Sequence[str], front: Front, rounds: Mapping[str, Sequence[Sequence[Round]]]
+    study: Study, agents: Sequence[str], best: Study, front: Front, rounds: Mapping[str, Sequence[Sequence[Round]]]
 ) -> list[str]:
     regret = regret_table(study, agents)
-    parts = study.by_shape()
+    shown, parts = agents[:SHOWN], best.by_shape()
     sizes = sorted({len(group) for of_task in study.results.values() for group in of_task.values()})
     several = len(agents) > 1
     return [
@@ -183,17 +189,18 @@ def _page(
         f"{'–'.join(str(n) for n in {sizes[0]: 0, sizes[-1]: 0})} of each agent on each task, with a budget of "
         f"{study.budget:,} distinct evaluations.",
         "",
+        *((_SHORTENED, "") if len(shown) < len(agents) else ()),
         *_section("Regret", with_column(regret, front.column, front.cells) if front.column else regret),
         f"![Simple regret against distinct evaluations]({REGRET})",
         "",
         f"![Share of targets reached against distinct evaluations]({ECDF})",
         "",
-        *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
-        *_running_times(parts, agents),
-        *_section("Sequences", effort_table(study, agents)),
+        *(_parts("Regret by shape", {n: regret_table(s, shown) for n, s in parts.items()}) if len(parts) > 1 else ()),
+        *_running_times(parts, shown),
+        *_section("Sequences", effort_table(best, shown)),
         *_rounds_section(rounds),
-        *(_section("Ranks", rank_table(study, agents)) if several else ()),
-        *(_section("Comparisons", comparison_table(study, agents)) if several else ()),
+        *(_section("Ranks", rank_table(best, shown)) if several else ()),
+        *(_section("Comparisons", comparison_table(best, shown)) if several else ()),
         *_DEFINITIONS,
         "",
         "## Tasks",
@@ -202,6 +209,9 @@ def _page(
         "",
     ]
 
+
+_SHORTENED = f"""The first table has all agents, the best mean rank first. All else is of its first {SHOWN}, in that
+order; they are ranked and compared anew among themselves, and their curves are drawn without bands."""
 
 _DEFINITIONS = f"""## How the numbers are defined
 

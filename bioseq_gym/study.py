@@ -103,6 +103,10 @@ class Study:
         sizes = [len(group) for group in self.results[agent].values()]
         return np.repeat(np.arange(len(sizes)), sizes)
 
+    def only(self, agents: Iterable[str]) -> Study:
+        """The study of some of the agents."""
+        return Study(self.budget, {agent: self.results[agent] for agent in sorted(agents)})
+
     def by_shape(self) -> dict[str, Study]:
         """A study for each shape of function, under what a reader calls it; a single task goes by its own name."""
         if len(self.tasks) == 1:
