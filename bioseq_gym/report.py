@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bioseq_gym.errors import InvalidRun, MissingDependency
 from bioseq_gym.plots import SEED, line_styles, plot_ecdf, plot_regret, plot_rounds
 from bioseq_gym.rounds import Round, rounds_table
-from bioseq_gym.runs import Result
 from bioseq_gym.statistics import (
     RESAMPLES,
     expected_running_time,
@@ -113,9 +112,8 @@ def regret_table(study: Study, agents: Sequence[str]) -> Table:
     rows = []
     for agent in agents:
         results = study.of_agent(agent)
-        columns = [[result.regret_at(n) for result in results] for n in study.checkpoints]
-        columns.append([_area(result) for result in results])
-        rows.append((agent, str(len(results)), *_means(np.array(columns, np.float64), study, agent)))
+        columns = np.array([[*result.curve.at(study.checkpoints), result.area] for result in results]).T
+        rows.append((agent, str(len(results)), *_means(columns, study, agent)))
     return ("agent", "runs", *(f"regret @ {_count(n)}" for n in study.checkpoints), "AOCC"), rows
 
 
@@ -158,7 +156,7 @@ def rank_table(study: Study, agents: Sequence[str]) -> Table:
 def comparison_table(study: Study, agents: Sequence[str]) -> Table:
     """For each pair of agents A12 of the row's over the column's, and the p-value after Holm's correction."""
     pairs = list(combinations(agents, 2))
-    areas = {a: [np.array([_area(r) for r in group]) for group in study.results[a].values()] for a in agents}
+    areas = {a: [np.array([r.area for r in group]) for group in study.results[a].values()] for a in agents}
     found = [superiority(list(zip(areas[a], areas[b], strict=True))) for a, b in pairs]
     adjusted = holm(np.array([p for _, p in found]))
     cells = {(a, a): "" for a in agents}
@@ -310,15 +308,11 @@ def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
     medians = np.empty((*(() if resamples is None else (resamples,)), len(study.tasks), len(study.agents)))
     for a, of_task in enumerate(study.results.values()):
         for t, group in enumerate(of_task.values()):
-            areas = np.array([_area(result) for result in group])
+            areas = np.array([result.area for result in group])
             if resamples is not None:
                 areas = areas[rng.integers(len(areas), size=(resamples, len(areas)))]
             medians[..., t, a] = np.median(areas, axis=-1)
     return medians
-
-
-def _area(result: Result) -> float:
-    return result.curve.area_over(result.budget)
 
 
 def _repeats(study: Study, agent: str) -> bool:
