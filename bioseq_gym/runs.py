@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,10 @@ class Result:
             **numbers,
         )
 
-    def regret_at(self, evaluations: int) -> float | None:
-        """The simple regret after so many evaluations; None where the budget did not reach them."""
-        return float(self.curve.at(evaluations)) if evaluations <= self.budget else None
+    @cached_property
+    def area(self) -> float:
+        """The area over the convergence curve up to the budget, see :meth:`RegretCurve.area_over`."""
+        return self.curve.area_over(self.budget)
 
     @property
     def label(self) -> str:
