@@ -221,7 +221,7 @@ def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
     write_board(root, name, study, {label: Entry(s, _reproduction(s)) for label, s in labels.items()})
     columns = _columns(labels)
     columns["ledgers"] = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
-    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}" + _cards(labels), columns))
+    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}", _cards(labels), columns))
 
 
 def _columns(labels: Mapping[str, Submission]) -> dict[str, dict[str, str]]:
@@ -251,7 +251,7 @@ def _cards(labels: Mapping[str, Submission]) -> str:
         for label, s, record in found
     ]
     parts = [(_CARDS, cards), (_REPRODUCED, records)]
-    return "".join("\n\n" + text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
+    return "\n\n".join(text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
 
 
 def _line(name: str, count: int) -> str:
@@ -348,7 +348,9 @@ with the same settings and seeds gets the whole ledgers, and can compare their d
 one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked
 from more; that the runs were not picked from several; and how long they took."""
 
-_CARDS = "**What their authors say of them**, which no replay can check:"
+_CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 
-_REPRODUCED = """**Reproduced** with `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
+_REPRODUCED = """## Reproductions
+
+By `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
 again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %."""

@@ -40,11 +40,13 @@ class Front:
     Attributes:
         title: the heading.
         text: Markdown.
+        end: Markdown for the end of the page.
         columns: the headings of more columns of the first table, and what they hold for each agent.
     """
 
     title: str = "Report"
     text: str = ""
+    end: str = ""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -201,6 +203,7 @@ def _page(
         "",
         *(f"- {name}: {', '.join(f'`{task}`' for task in part.tasks)}" for name, part in parts.items()),
         "",
+        *([front.end, ""] if front.end else ()),
     ]
 
 
