@@ -50,7 +50,7 @@ async function boardView(board, state) {
   ];
 }
 
-/** The rows that pass the filters, sorted. */
+/** The rows that pass the filters, sorted; equals stay in the order of the data, the best first. */
 function rows(board, all, state) {
   const words = (state.filter || "").toLowerCase().split(/\s+/).filter(Boolean);
   const passing = board.rows.filter((row) =>
@@ -60,7 +60,7 @@ function rows(board, all, state) {
   const column = all.find((c) => c.key === state.sort) || all.find((c) => c.key === "aocc");
   const sign = (column.up ? 1 : -1) * (state.order === "reversed" ? -1 : 1);
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-  return [...passing].sort((a, b) => sign * compare(column.of(a), column.of(b)) || compare(a.id, b.id));
+  return [...passing].sort((a, b) => sign * compare(column.of(a), column.of(b)));
 }
 
 function table(sorted, all, shown, state) {
