@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode
 
 from submissions import saved
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 BOARDS = Path(__file__).resolve().parents[1] / "leaderboards"
+SERIES = ("agent", "regret", "aocc", "constraints", "reproduced", "ledgers", "runs", "wall")
 BROWSERS = ("chromium-headless-shell", "chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -122,13 +124,16 @@ def browsing(program: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, allowed: str = "(?!)", **options: Any) -> Iterator[Page]:
+def opened(
+    browser: Browser, address: str, *, allowed: str = "(?!)", script: str = "", **options: Any
+) -> Iterator[Page]:
     """A page in a context of its own; at the end it must not have complained, nor asked for anything elsewhere.
 
     Args:
         browser: where to open it.
         address: of the folder's index.html, or of the folder at a server.
         allowed: a pattern of complaints that are expected.
+        script: what runs in the page before its own.
         options: of the context.
     """
     home = address.split("#")[0].removesuffix("index.html")
@@ -136,19 +141,37 @@ def opened(browser: Browser, address: str, allowed: str = "(?!)", **options: Any
     context = browser.new_context(**options)
     try:
         context.set_default_timeout(PATIENCE)
+        if script:
+            context.add_init_script(script)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-        page.on("response", lambda answer: answer.ok or complaints.append(f"{answer.status}: {answer.url}"))
+        page.on("response", lambda answer: answer.status < 400 or complaints.append(f"{answer.status}: {answer.url}"))
         page.on("request", lambda ask: ask.url.startswith((home, "data:")) or complaints.append(f"asked: {ask.url}"))
         page.goto(address)
         yield page
-        page.evaluate("1")  # what it has said until now has arrived then
+        settle(page)  # what it has said until now has arrived then
     finally:
         context.close()
-    assert [complaint for complaint in complaints if not re.search(allowed, complaint)] == []
+    found = [complaint for complaint in complaints if not re.search(allowed, complaint)]
+    assert not found, found
+
+
+_SETTLED = """async () => {
+  const turn = () => new Promise((done) => setTimeout(done));
+  await turn();  // what the last action caused
+  for (let asked = -1; asked !== bioseq.asked.size; await turn()) {
+    asked = bioseq.asked.size;
+    await Promise.allSettled(bioseq.asked.values());
+  }
+}"""
+
+
+def settle(page: Page) -> None:
+    """Wait until the page shows what was last asked of it."""
+    page.evaluate(_SETTLED)
 
 
 _SERVER = """
@@ -174,3 +197,51 @@ def served(root: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+def address(root: Path) -> str:
+    """Of the page from disk."""
+    return (root / "index.html").as_uri()
+
+
+def at(home: str, **state: str) -> str:
+    """The address of a view."""
+    return f"{home}#{urlencode(state)}" if state else home
+
+
+def state(page: Page) -> dict[str, str]:
+    """What the address says of the view."""
+    return {key: values[0] for key, values in parse_qs(page.url.partition("#")[2]).items()}
+
+
+def cells(page: Page) -> list[list[str]]:
+    """The table, its column of boxes left out."""
+    settle(page)
+    rows: list[list[str]] = page.eval_on_selector_all(
+        "tbody tr",
+        "rows => rows.map((row) => [...row.cells].filter((c) => !c.querySelector('input')).map((c) => c.innerText))",
+    )
+    return rows
+
+
+def column(page: Page, key: str) -> list[str]:
+    """A column of the table of a board."""
+    return [row[SERIES.index(key)] for row in cells(page)]
+
+
+def drawn(page: Page, figure: int = 0) -> list[str]:
+    """The points of the curves of a figure, the one on top last."""
+    settle(page)
+    lines: list[str] = (
+        page.locator("figure")
+        .nth(figure)
+        .locator("polyline.curve")
+        .evaluate_all("lines => lines.map((line) => line.getAttribute('points'))")
+    )
+    return lines
+
+
+def status(page: Page) -> str:
+    """How many rows are there and drawn."""
+    settle(page)
+    return page.get_by_role("status").inner_text()

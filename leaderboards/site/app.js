@@ -13,6 +13,7 @@ async function render() {
   document.getElementById("boards").replaceChildren(...boards.map((name) => make("a", {
     href: address({ board: name }), "aria-current": name === named ? "page" : null,
   }, name)));
+  document.querySelector("header").hidden = false; // not before it has its height, nor the footer its place: nothing jumps
   state.board = named;
   const turn = ++latest;
   let parts, title = "bioseq_gym leaderboards";
@@ -42,6 +43,7 @@ function swap(main, parts, now) {
   const boxes = [...main.querySelectorAll(".scrolling")].map((box) => [box.scrollLeft, box.scrollTop]);
   const open = main.querySelector("details[open]") !== null;
   main.replaceChildren(...parts);
+  document.querySelector("footer").hidden = false;
   const element = same ? document.getElementById(focused.id) : main.querySelector("h1");
   if (element) element.focus({ preventScroll: same });
   if (!same) return scrollTo(0, 0);

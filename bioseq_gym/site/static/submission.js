@@ -38,7 +38,7 @@ function card(found, row, board) {
     ["constraints", row.constraints === "known" ? "known to it" : "unknown to it, learned from infeasible answers"],
     ["reproduced", found.reproduction || "by nobody yet"],
     ["ledgers", row.ledgers === "whole" ? "whole: every evaluation" : "abridged: the evaluations that improved"],
-    ["runs", `${count(row.runs, "run")}, median wall time ${row.wall} s, as they state`],
+    ["runs", `${count(row.runs, "run")}, median wall time ${row.wall.toFixed(1)} s, as they state`],
     ["SHA-256", found.digest],
   ];
   const links = Object.entries(found.links).map(([key, href]) => make("a", { href, rel: "noreferrer nofollow" }, key));
