@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pages import BOARDS, BROWSERS, address, browsing, find_browser, served, strange_board
 from submissions import sweep
 
 from bioseq_gym import Ehrlich
 from bioseq_gym.submission import Submission, pack
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -95,3 +100,33 @@ def whole(runs: list[Path]) -> Submission:
 @pytest.fixture(scope="session")
 def abridged(runs: list[Path]) -> Submission:
     return pack(runs, "smoke", abridged=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser; without one the tests are skipped, unless the environment says that they are required."""
+    program = find_browser()
+    if program is None and os.environ.get("BIOSEQ_GYM_BROWSER") != "required":
+        pytest.skip(f"there is no {' or '.join(BROWSERS)}")
+    assert program is not None, f"there is no {' or '.join(BROWSERS)}, and BIOSEQ_GYM_BROWSER=required"
+    with browsing(program) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address at which the committed boards are served."""
+    with served(BOARDS) as found:
+        yield found
+
+
+@pytest.fixture(params=["disk", "server"])
+def home(request: pytest.FixtureRequest) -> str:
+    """The address of the page of the committed boards."""
+    return address(BOARDS) if request.param == "disk" else str(request.getfixturevalue("server"))
+
+
+@pytest.fixture(scope="session")
+def strange(abridged: Submission, others: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board with a submission whose texts try to be more than text, and another."""
+    return strange_board(tmp_path_factory.mktemp("strange"), abridged, pack(others, "smoke"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bioseq_gym.functions.ehrlich import MotifMatch
 from bioseq_gym.runs import Result
-from bioseq_gym.statistics import ecdf
+from bioseq_gym.statistics import ecdf, interquartile_mean
 from bioseq_gym.study import SUBMISSIONS, Study
 from bioseq_gym.submission import PackedRun, Submission
 from bioseq_gym.submission.card import card_lines
@@ -64,7 +64,7 @@ def index(boards: Sequence[str], trust: str) -> Data:
 
 
 def board(name: str, study: Study, entries: Mapping[str, Entry]) -> Data:
-    """The table of a board.
+    """The table of a board; its rows, the best first, are in the order of numbers that are not rounded.
 
     Args:
         name: of the suite or task.
@@ -72,12 +72,14 @@ def board(name: str, study: Study, entries: Mapping[str, Entry]) -> Data:
         entries: the submission of each of the study's agents.
     """
     groups = _groups(study)
+    areas = {agent: [r.curve.area_over(study.budget) for r in study.of_agent(agent)] for agent in entries}
+    best_first = sorted(entries, key=lambda agent: (-interquartile_mean(np.array(areas[agent])), agent))
     return {
         "name": name,
         "budgets": study.checkpoints,
         "grid": grid(study.budget).tolist(),
         "groups": [{"name": title, "tasks": part.tasks} for title, part in groups.items()],
-        "rows": [_row(agent, entry, groups) for agent, entry in entries.items()],
+        "rows": [_row(agent, entries[agent], groups) for agent in best_first],
     }
 
 
@@ -171,7 +173,8 @@ def _match(match: MotifMatch) -> list[Any]:
 
 
 def _short(x: float) -> float:
-    return round(float(x), 4)
+    """To the digits that are shown, here and not in JavaScript, which rounds 0.5625 up where the report rounds down."""
+    return round(float(x), 3)
 
 
 def _spans(text: str) -> list[list[str]]:

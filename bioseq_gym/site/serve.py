@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import webbrowser
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from bioseq_gym.errors import UnknownName
+from bioseq_gym.errors import InvalidConfig, UnknownName
 from bioseq_gym.site.files import INDEX
 
 HOST = "127.0.0.1"
@@ -22,7 +23,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         path = Path(self.translate_path(self.path)).relative_to(Path(self.directory).resolve())
-        if any(part.startswith(".") for part in path.parts):
+        if "\0" in str(path) or any(part.startswith(".") for part in path.parts):
             return self.send_error(404)
         return super().send_head()
 
@@ -45,13 +46,19 @@ def serve(root: Path, port: int, ready: Callable[[str], None], browser: bool = F
 
     Raises:
         UnknownName: there is no page in the folder.
-        OSError: the port can't be had.
+        InvalidConfig: the port can't be had.
     """
     if not (root / INDEX).exists():
         raise UnknownName(f"there is no page in {root}; build it with bioseq-gym leaderboard --rebuild --board {root}")
-    with ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(root.resolve()))) as server:
+    try:
+        server = ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(root.resolve())))
+    except (OSError, OverflowError) as error:
+        cause = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InvalidConfig(f"port {port} can't be had: {cause}; give another with --port, or 0 for any") from None
+    with server:
         address = f"http://{HOST}:{server.server_port}/"
         ready(address)
         if browser:
-            webbrowser.open(address)
+            # Beside the server: a browser in the terminal returns when it is closed, and needs the page before that.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         server.serve_forever()

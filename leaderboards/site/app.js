@@ -13,32 +13,43 @@ async function render() {
   document.getElementById("boards").replaceChildren(...boards.map((name) => make("a", {
     href: address({ board: name }), "aria-current": name === named ? "page" : null,
   }, name)));
+  document.querySelector("header").hidden = false; // not before it has its height, nor the footer its place: nothing jumps
   state.board = named;
-  const focused = document.activeElement && document.activeElement.id;
-  const caret = focused === "filter" ? document.activeElement.selectionStart : null;
   const turn = ++latest;
+  let parts, title = "bioseq_gym leaderboards";
   try {
     const board = await bioseq.get(named + "/board");
     const row = board.rows.find((r) => r.id === state.submission);
-    const parts = await (row ? submissionView(board, row, state) : boardView(board, state));
-    if (turn !== latest) return;
-    main.replaceChildren(...parts);
-    document.title = `${row ? row.label + " on " : ""}${board.name} – bioseq_gym leaderboards`;
+    parts = await (row ? submissionView(board, row, state) : boardView(board, state));
+    title = `${row ? row.label + " on " : ""}${board.name} – ${title}`;
   } catch (error) {
-    main.replaceChildren(make("p", { role: "alert" }, `${error.message}. Build the page anew: bioseq-gym leaderboard --rebuild`));
+    parts = [alarm(error)];
   }
-  restore(main, focused, caret, [state.board, state.submission].join(" "));
+  if (turn !== latest) return;
+  document.title = title;
+  swap(main, parts, [state.board, state.submission].join(" "));
 }
 
-/** The view was built anew: the focus goes where it was, or to the heading of another view. */
-function restore(main, focused, caret, now) {
+function alarm(error) {
+  return make("p", { role: "alert" }, `${error.message}. Build the page anew: bioseq-gym leaderboard --rebuild`);
+}
+
+/** Put the parts in place. If they are the same view, built anew, then focus, caret and what was scrolled or open stay. */
+function swap(main, parts, now) {
   const same = view === now || view === "";
   view = now;
-  const element = same ? focused && document.getElementById(focused) : main.querySelector("h1");
-  if (!element) return;
-  element.focus({ preventScroll: same });
+  const focused = document.activeElement;
+  const caret = focused.id === "filter" ? focused.selectionStart : null;
+  const boxes = [...main.querySelectorAll(".scrolling")].map((box) => [box.scrollLeft, box.scrollTop]);
+  const open = main.querySelector("details[open]") !== null;
+  main.replaceChildren(...parts);
+  document.querySelector("footer").hidden = false;
+  const element = same ? document.getElementById(focused.id) : main.querySelector("h1");
+  if (element) element.focus({ preventScroll: same });
+  if (!same) return scrollTo(0, 0);
   if (caret !== null) element.setSelectionRange(caret, caret);
-  if (!same) scrollTo(0, 0);
+  main.querySelectorAll(".scrolling").forEach((box, i) => boxes[i] && box.scrollTo(...boxes[i]));
+  if (open && main.querySelector("details")) main.querySelector("details").open = true;
 }
 
 function trust() {
@@ -51,6 +62,8 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address is the state
   document.getElementById("main").focus();
 });
-addEventListener("hashchange", render);
-trust();
-render();
+bioseq.get("index").then(() => {
+  addEventListener("hashchange", render);
+  trust();
+  return render();
+}).catch((error) => document.getElementById("main").replaceChildren(alarm(error)));

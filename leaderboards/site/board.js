@@ -24,7 +24,8 @@ async function boardView(board, state) {
   const budget = given < 0 ? board.budgets.length - 1 : given;
   const group = Math.max(0, board.groups.findIndex((g) => g.name === state.group));
   const all = columns(board, budget, group);
-  const sorted = rows(board, all, state);
+  const by = all.find((column) => column.key === state.sort) || all.find((column) => column.key === "aocc");
+  const sorted = rows(board, by, state);
   const shown = state.show === undefined ? sorted.slice(0, DRAWN).map((row) => row.id) : state.show.split(",");
   const chosen = sorted.filter((row) => shown.includes(row.id));
   const found = await Promise.all(chosen.map((row) => bioseq.get(`${board.name}/of/${row.id}`)));
@@ -46,27 +47,25 @@ async function boardView(board, state) {
       chart("Share of targets reached", board.grid, shares)),
     legend(regrets),
     make("p", { role: "status", class: "note" }, `${sorted.length} of ${count(board.rows.length, "row")}, ${chosen.length} of them drawn`),
-    scrolling("Table of submissions", table(sorted, all, shown, state)),
+    scrolling("Table of submissions", table(sorted, all, by, shown, state)),
   ];
 }
 
-/** The rows that pass the filters, sorted. */
-function rows(board, all, state) {
+/** The rows that pass the filters, sorted; equals stay in the order of the data, the best first. */
+function rows(board, by, state) {
   const words = (state.filter || "").toLowerCase().split(/\s+/).filter(Boolean);
   const passing = board.rows.filter((row) =>
     words.every((word) => row.label.toLowerCase().includes(word)) &&
     (!state.constraints || row.constraints === state.constraints) &&
     (!state.reproduced || row.reproduced));
-  const column = all.find((c) => c.key === state.sort) || all.find((c) => c.key === "aocc");
-  const sign = (column.up ? 1 : -1) * (state.order === "reversed" ? -1 : 1);
+  const sign = (by.up ? 1 : -1) * (state.order === "reversed" ? -1 : 1);
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-  return [...passing].sort((a, b) => sign * compare(column.of(a), column.of(b)) || compare(a.id, b.id));
+  return [...passing].sort((a, b) => sign * compare(by.of(a), by.of(b)));
 }
 
-function table(sorted, all, shown, state) {
-  const by = state.sort || "aocc";
+function table(sorted, all, by, shown, state) {
   const heads = all.map((column) => {
-    const here = column.key === by;
+    const here = column === by;
     const reversed = here && state.order !== "reversed" ? "reversed" : null;
     const ascending = column.up === (state.order !== "reversed");
     const go = () => { location.hash = address({ ...state, sort: column.key, order: reversed }); };

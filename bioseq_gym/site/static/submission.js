@@ -38,7 +38,7 @@ function card(found, row, board) {
     ["constraints", row.constraints === "known" ? "known to it" : "unknown to it, learned from infeasible answers"],
     ["reproduced", found.reproduction || "by nobody yet"],
     ["ledgers", row.ledgers === "whole" ? "whole: every evaluation" : "abridged: the evaluations that improved"],
-    ["runs", `${count(row.runs, "run")}, median wall time ${row.wall} s, as they state`],
+    ["runs", `${count(row.runs, "run")}, median wall time ${row.wall.toFixed(1)} s, as they state`],
     ["SHA-256", found.digest],
   ];
   const links = Object.entries(found.links).map(([key, href]) => make("a", { href, rel: "noreferrer nofollow" }, key));
@@ -51,7 +51,7 @@ function card(found, row, board) {
 
 function runSwitch(runs, chosen, state) {
   const select = make("select", {
-    onchange: () => {
+    id: "run", onchange: () => {
       const run = runs[select.value];
       location.hash = address({ ...state, task: run.task, seed: run.seed });
     },
@@ -89,8 +89,9 @@ function design(run, task) {
 
 function runTable(runs, board, state) {
   const heads = ["task", "seed", ...board.budgets.map((n) => "regret @ " + thousands(n)), "evaluations", "wall time", "ledger"];
-  const rows = runs.map((run) => make("tr", {},
-    make("th", { scope: "row" }, make("a", { href: address({ ...state, task: run.task, seed: run.seed }) }, run.task)),
+  const rows = runs.map((run, i) => make("tr", {},
+    make("th", { scope: "row" },
+      make("a", { id: "run-" + i, href: address({ ...state, task: run.task, seed: run.seed }) }, run.task)),
     ...[String(run.seed), ...run.regret.map((r) => r.toFixed(3)), run.evaluations.toLocaleString("en"), run.wall.toFixed(1) + " s"]
       .map((text) => make("td", { class: "number" }, text)),
     make("td", {}, make("code", { title: run.ledger }, run.ledger.slice(0, 12)))));
