@@ -32,9 +32,8 @@ from bioseq_gym.report import (
     write_page,
     write_report,
 )
-from bioseq_gym.runs import agent_labels
 from bioseq_gym.site import INDEX, SITE, Entry, check_site, write_board, write_front
-from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
+from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study, agent_labels
 from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
 from bioseq_gym.submission.card import as_markdown
 from bioseq_gym.submission.document import digest

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun
+from bioseq_gym.labels import marked_labels
 from bioseq_gym.metrics import CHECKPOINTS
 from bioseq_gym.rounds import read_rounds
-from bioseq_gym.runs import MANIFEST, Result, agent_labels, read_run
+from bioseq_gym.runs import MANIFEST, Result, read_run
 from bioseq_gym.statistics import interquartile_interval, interquartile_mean
 from bioseq_gym.submission import read_submission, verify
 from bioseq_gym.suite import load_task
@@ -143,6 +144,11 @@ class Study:
 
     def _on(self, tasks: list[str]) -> Study:
         return Study(self.budget, {agent: {t: of_task[t] for t in tasks} for agent, of_task in self.results.items()})
+
+
+def agent_labels(results: Sequence[Result]) -> list[str]:
+    """What a table calls each result's agent, see :func:`bioseq_gym.labels.marked_labels`."""
+    return marked_labels([(result.label, result.config) for result in results])
 
 
 def _shape_name(V: float, L: float, c: float, k: float, q: float, epistasis: float) -> str:

@@ -105,9 +105,25 @@ def test_a_study_that_is_not_balanced_is_refused(more: Any, message: str) -> Non
         Study.of([*results(), *more()])
 
 
-def test_settings_of_one_agent_are_told_apart() -> None:
-    made = Study.of([result("a"), result("a", x=1), result("b")])
-    assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == ["a #", "a #", "b"]
+@pytest.mark.parametrize(
+    ("settings", "labels"),
+    [
+        ([{"x": 1, "y": 2}, {"x": 1, "y": 3}], ["a y=2", "a y=3"]),
+        ([{}, {"x": -0.5, "z": "by-5"}], ["a", "a x=-0.5 z=by-5"]),
+        ([{"x": None}, {}], ["a #", "a #"]),  # a setting that is not there is as null
+        ([{"x": True}, {"x": "true"}], ["a #", "a #"]),  # which read alike
+        ([{"x": "<b>"}, {"x": 1}], ["a #", "a #"]),
+        ([{"*x*": 0}, {"*x*": 1}], ["a #", "a #"]),
+        ([{"x": [1]}, {"x": 1}], ["a #", "a #"]),
+        ([dict.fromkeys("wxyz", 0), dict.fromkeys("wxyz", 1)], ["a #", "a #"]),
+    ],
+)
+def test_settings_of_one_agent_are_told_apart(settings: list[dict[str, Any]], labels: list[str]) -> None:
+    made = Study.of([*(result("a", **one) for one in settings), result("b", x="*")])
+    assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == [*labels, "b"]
+
+
+def test_lines_of_one_agent_are_told_apart() -> None:
     styles = line_styles(["genetic #1", "genetic #2", "mine", "yours"])
     assert len({(look["color"], look["ls"]) for look in styles.values()}) == 4
     assert (

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
+from bioseq_gym.labels import agent_label, marked_labels
 from bioseq_gym.replay import run_faults
-from bioseq_gym.runs import Manifest, agent_label, marked_labels, read_manifest, read_run
+from bioseq_gym.runs import Manifest, read_manifest, read_run
 from bioseq_gym.submission.card import Card
 from bioseq_gym.submission.document import read_submission
 from bioseq_gym.submission.packed import PackedRun, Submission
