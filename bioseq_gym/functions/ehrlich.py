@@ -93,8 +93,8 @@ class Ehrlich:
         """Where each motif matches ``x`` (L,) best; the leftmost place among equals. For people, not for speed."""
         matches = []
         for motif, offsets in zip(self.spec.motifs, self.spec.offsets, strict=True):
-            found = [x[first + offsets] == motif for first in range(self.spec.L - int(offsets[-1]))]
-            first = int(np.argmax([f.sum() for f in found]))
+            found = x[np.arange(self.spec.L - int(offsets[-1]))[:, None] + offsets] == motif
+            first = int(found.sum(axis=1).argmax())
             matches.append(MotifMatch(first + offsets, motif, found[first]))
         return matches
 
