@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +125,13 @@ def browsing(program: str) -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, address: str, *, allowed: str = "(?!)", script: str = "", **options: Any
+    browser: Browser,
+    address: str,
+    *,
+    allowed: str = "(?!)",
+    script: str = "",
+    asked: Callable[[str], object] = lambda url: None,
+    **options: Any,
 ) -> Iterator[Page]:
     """A page in a context of its own; at the end it must not have complained, nor asked for anything elsewhere.
 
@@ -134,6 +140,7 @@ def opened(
         address: of the folder's index.html, or of the folder at a server.
         allowed: a pattern of complaints that are expected.
         script: what runs in the page before its own.
+        asked: called with the address of each file that it asks for.
         options: of the context.
     """
     home = address.split("#")[0].removesuffix("index.html")
@@ -150,6 +157,7 @@ def opened(
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         page.on("response", lambda answer: answer.status < 400 or complaints.append(f"{answer.status}: {answer.url}"))
         page.on("request", lambda ask: ask.url.startswith((home, "data:")) or complaints.append(f"asked: {ask.url}"))
+        page.on("request", lambda ask: asked(ask.url))
         page.goto(address)
         yield page
         settle(page)  # what it has said until now has arrived then
