@@ -190,21 +190,13 @@ def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
                 f"{submission.name} is refused: its runs have a budget of {own:,}, and those of the board {its:,}; "
                 "run it with that"
             )
-        shared = len(_ledgers(submission) & _ledgers(other))
+        # Some may be shared in all honesty: an agent may begin as another does, and be done before they part.
+        shared = len(submission.ledgers & other.ledgers)
         if shared and 2 * shared >= len(submission.runs):
             raise InvalidSubmission(
                 f"{submission.name} is refused: {shared} of its {len(submission.runs)} ledgers are those of "
                 f"{other.name} under another name"
             )
-
-
-def _ledgers(submission: Submission) -> set[tuple[str, str]]:
-    """Task and digest of each ledger that is not empty.
-
-    Some may be those of another agent in all honesty: one that begins as another does, and is done before they part.
-    """
-    manifests = [run.manifest for run in submission.runs]
-    return {(manifest["task"], manifest["ledger_sha256"]) for manifest in manifests if manifest["evaluations"]}
 
 
 def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submission]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,11 +145,17 @@ class Submission:
         """``whole`` or ``abridged``."""
         return WHOLE if self.whole else ABRIDGED
 
-    @property
+    @cached_property
     def setting(self) -> str:
         """Agent, settings, and whether it knew the constraints, as canonical JSON: a board has each once."""
         config = self.runs[0].manifest["config"]
         return json.dumps([self.agent, config, self.constraints_known], sort_keys=True)
+
+    @cached_property
+    def ledgers(self) -> frozenset[tuple[str, str]]:
+        """Task and digest of each ledger that is not empty."""
+        manifests = [run.manifest for run in self.runs]
+        return frozenset((m["task"], m["ledger_sha256"]) for m in manifests if m["evaluations"])
 
     def results(self, budget: int | None = None) -> list[Result]:
         """The numbers of each run, see :meth:`PackedRun.result`."""
