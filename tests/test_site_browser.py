@@ -267,7 +267,9 @@ def test_the_back_button_goes_back_to_what_was_chosen(browser: Browser, home: st
         page.get_by_role("link", name=row["label"], exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(row["label"])
         page.go_back()
-        expect(page.get_by_role("heading", level=1)).to_have_text(SECOND)
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_have_text(SECOND)
+        expect(heading).to_be_focused()
         assert cells(page) == before
         expect(page.get_by_label("1k", exact=True)).to_be_checked()
         expect(page.locator("#filter")).to_have_value("ne")
