@@ -69,7 +69,9 @@ def test_nothing_moves_by_itself(browser: Browser, home: str, viewport: dict[str
     with opened(browser, home, script=SHIFTS, viewport=viewport) as page:
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         page.locator("#filter").press_sequentially("gen")
+        settle(page)
         page.get_by_label("1k", exact=True).check()
+        settle(page)
         page.locator("#filter").fill("")
         settle(page)
         page.wait_for_timeout(200)  # until the last frame has been painted

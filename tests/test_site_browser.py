@@ -158,6 +158,7 @@ def test_a_box_draws_a_row_or_leaves_it_out(browser: Browser, home: str) -> None
         expect(boxes.last).to_be_focused()
         for box in boxes.all():
             box.uncheck()
+            settle(page)
         assert (len(drawn(page)), bands.count(), page.locator(".legend li").count()) == (0, 0, 0)
         assert status(page).endswith("0 of them drawn")
         boxes.nth(2).check()
@@ -261,7 +262,9 @@ def test_the_back_button_goes_back_to_what_was_chosen(browser: Browser, home: st
     row = board_data(BOARDS, SECOND)["rows"][0]
     with opened(browser, at(home, board=SECOND)) as page:
         page.get_by_label("1k", exact=True).check()
+        settle(page)
         page.locator("#sort-agent").click()
+        settle(page)
         page.locator("#filter").press_sequentially("ne")
         before = cells(page)
         page.get_by_role("link", name=row["label"], exact=True).click()
@@ -277,6 +280,19 @@ def test_the_back_button_goes_back_to_what_was_chosen(browser: Browser, home: st
         page.get_by_role("link", name=f"← {SECOND}").click()
         expect(page.locator("#filter")).to_have_value("ne")
         assert cells(page) == before
+
+
+def test_what_is_chosen_at_once_is_all_kept(browser: Browser) -> None:
+    with opened(browser, DISK) as page:
+        ids = [f"draw-{row['id']}" for row in board_data(BOARDS, FIRST)["rows"][:2]]
+        expect(page.locator(f"#{ids[0]}")).to_be_checked()
+        page.evaluate(
+            "ids => ids.forEach((id) => document.getElementById(id).click())", ["budget-1000", "sort-agent", *ids]
+        )
+        settle(page)
+        assert {key: state(page).get(key) for key in ("budget", "sort")} == {"budget": "1000", "sort": "agent"}
+        assert len(drawn(page)) == 4
+        assert not any(page.locator(f"#{box}").is_checked() for box in ids)
 
 
 def test_any_view_can_be_linked_to(browser: Browser, home: str) -> None:

@@ -5,7 +5,7 @@ let view = ""; // board and submission that are shown
 let latest = 0; // how often a view was asked for: one that took longer than the next is not shown
 
 async function render() {
-  const state = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const state = current();
   const boards = bioseq.known.get("index").boards;
   const main = document.getElementById("main");
   const named = boards.find((name) => name === state.board) || boards[0];

@@ -47,6 +47,16 @@ function address(state) {
   return "#" + new URLSearchParams(given).toString();
 }
 
+/** What the address says now, which may be more than the view shows yet. */
+function current() {
+  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+}
+
+/** Go to the view that differs in some of the state. */
+function change(part) {
+  location.hash = address({ ...current(), ...part });
+}
+
 function count(number, noun) {
   return number.toLocaleString("en") + " " + noun + (number === 1 ? "" : "s");
 }

@@ -41,7 +41,7 @@ async function boardView(board, state) {
       `${count(board.budgets.at(-1), "distinct evaluation")} a run. Regret 1 is bad, 0 is solved. AOCC, the area over the ` +
       "convergence curve on a logarithmic axis, is what the board is ranked by: 1 is the best."),
     make("form", { class: "switches", onsubmit: (event) => event.preventDefault() },
-      budgetSwitch(board, budget, state), groupSwitch(board, state), ...filters(state)),
+      budgetSwitch(board, budget), groupSwitch(board, state), ...filters(state)),
     make("div", { class: "charts" },
       chart("Simple regret, interquartile mean and its 95 % interval", board.grid, regrets),
       chart("Share of targets reached", board.grid, shares)),
@@ -68,7 +68,7 @@ function table(sorted, all, by, shown, state) {
     const here = column === by;
     const reversed = here && state.order !== "reversed" ? "reversed" : null;
     const ascending = column.up === (state.order !== "reversed");
-    const go = () => { location.hash = address({ ...state, sort: column.key, order: reversed }); };
+    const go = () => change({ sort: column.key, order: reversed });
     return make("th", { scope: "col", "aria-sort": here ? (ascending ? "ascending" : "descending") : null },
       make("button", { type: "button", id: "sort-" + column.key, onclick: go }, column.head, make("span", { "aria-hidden": "true" }, here ? (ascending ? " ▲" : " ▼") : " ↕")));
   });
@@ -76,8 +76,9 @@ function table(sorted, all, by, shown, state) {
     make("td", {}, make("input", {
       type: "checkbox", id: "draw-" + row.id, checked: shown.includes(row.id), "aria-label": "draw " + row.label,
       onchange: (event) => {
-        const rest = shown.filter((id) => id !== row.id);
-        location.hash = address({ ...state, show: (event.target.checked ? [...rest, row.id] : rest).join(",") || "none" });
+        const { show } = current();
+        const rest = (show === undefined ? shown : show.split(",")).filter((id) => id !== row.id);
+        change({ show: (event.target.checked ? [...rest, row.id] : rest).join(",") || "none" });
       },
     })),
     ...all.map((column) => column.key === "agent"
@@ -88,17 +89,17 @@ function table(sorted, all, by, shown, state) {
     make("tbody", {}, ...body));
 }
 
-function budgetSwitch(board, chosen, state) {
+function budgetSwitch(board, chosen) {
   return make("fieldset", {}, make("legend", {}, "evaluations"), ...board.budgets.map((n, i) =>
     make("label", {}, make("input", {
       type: "radio", name: "budget", id: "budget-" + n, value: n, checked: i === chosen,
-      onchange: () => { location.hash = address({ ...state, budget: n }); },
+      onchange: () => change({ budget: n }),
     }), thousands(n))));
 }
 
 function groupSwitch(board, state) {
   const select = make("select", {
-    id: "group", onchange: () => { location.hash = address({ ...state, group: select.value, task: null, seed: null }); },
+    id: "group", onchange: () => change({ group: select.value, task: null, seed: null }),
   }, ...board.groups.map((g) => make("option", { value: g.name, selected: g.name === state.group }, g.name)));
   return make("label", { class: "field" }, "tasks ", select);
 }
@@ -106,15 +107,15 @@ function groupSwitch(board, state) {
 function filters(state) {
   const text = make("input", {
     type: "search", id: "filter", value: state.filter || "", placeholder: "agent",
-    oninput: () => { history.replaceState(null, "", address({ ...state, filter: text.value })); render(); },
+    oninput: () => { history.replaceState(null, "", address({ ...current(), filter: text.value })); render(); },
   });
   const select = make("select", {
-    id: "constraints", onchange: () => { location.hash = address({ ...state, constraints: select.value }); },
+    id: "constraints", onchange: () => change({ constraints: select.value }),
   }, ...[["", "all"], ["black box", "black box"], ["known", "known"]].map(([value, label]) =>
     make("option", { value, selected: value === (state.constraints || "") }, label)));
   const box = make("input", {
     type: "checkbox", id: "reproduced", checked: Boolean(state.reproduced),
-    onchange: () => { location.hash = address({ ...state, reproduced: box.checked ? "yes" : null }); },
+    onchange: () => change({ reproduced: box.checked ? "yes" : null }),
   });
   return [
     make("label", { class: "field" }, "filter ", text),

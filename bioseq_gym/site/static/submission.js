@@ -19,7 +19,7 @@ async function submissionView(board, row, state) {
       make("div", { class: "charts" },
         chart("Simple regret, interquartile mean and its 95 % interval", board.grid, lines(curves.regret, curves.band)),
         chart("Share of targets reached", board.grid, lines(curves.ecdf, null)))),
-    section("Best design", runSwitch(found.runs, run, state), design(run, tasks[run.task])),
+    section("Best design", runSwitch(found.runs, run), design(run, tasks[run.task])),
     section("Runs", runTable(found.runs, board, state)),
   ];
 }
@@ -49,12 +49,9 @@ function card(found, row, board) {
     make("details", {}, make("summary", {}, "Settings"), make("pre", {}, found.config)));
 }
 
-function runSwitch(runs, chosen, state) {
+function runSwitch(runs, chosen) {
   const select = make("select", {
-    id: "run", onchange: () => {
-      const run = runs[select.value];
-      location.hash = address({ ...state, task: run.task, seed: run.seed });
-    },
+    id: "run", onchange: () => change({ task: runs[select.value].task, seed: runs[select.value].seed }),
   }, ...runs.map((run, i) => make("option", { value: i, selected: run === chosen },
     `${run.task}, seed ${run.seed}: value ${(1 - run.regret.at(-1)).toFixed(3)}`)));
   return make("label", { class: "field" }, "of the run ", select);
