@@ -271,8 +271,8 @@ def test_the_committed_boards_verify_and_their_pages_are_the_programs(tmp_path: 
         copy.write_bytes(path.read_bytes())
     rebuild(tmp_path)
     built, committed = tree(tmp_path), tree(BOARDS)
-    assert built.keys() == committed.keys()
-    pages = [name for name in built if name.endswith(".md")]  # pictures hang on the release of matplotlib
+    assert built.keys() == {path for path in committed if not path.startswith("cards/")}
+    pages = [name for name in built if not name.endswith(".png")]  # which hang on the release of matplotlib
     assert [built[name] for name in pages] == [committed[name] for name in pages]
     agents = {submission.agent for submission in read_board(BOARDS, "llome/ehr-V32-L32-c4-k4-q4")}
     assert agents >= {"random", "genetic", "genetic-holo", "llome"}
