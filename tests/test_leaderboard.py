@@ -20,10 +20,12 @@ from bioseq_gym.agent import load_agent
 from bioseq_gym.leaderboard import board_names, file_name, read_board, rebuild, submit
 from bioseq_gym.report import PAGE, ranked, regret_table, running_time_table
 from bioseq_gym.runs import run_agent
+from bioseq_gym.site import INDEX, SITE
 from bioseq_gym.study import SUBMISSIONS, find_runs, read_study
 from bioseq_gym.submission import Submission, pack
 
 BOARDS = Path(__file__).parents[1] / "leaderboards"
+STATIC = ("app.js", "board.js", "chart.js", "data.js", "style.css", "submission.js")
 
 
 def test_submitting_makes_the_board_and_its_pages(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
@@ -36,8 +38,12 @@ def test_submitting_makes_the_board_and_its_pages(abridged: Submission, others: 
     assert sorted(tree(root)) == sorted(
         [
             PAGE,
+            INDEX,
             *(f"{board}/{name}" for board in ("smoke", TASK) for name in (PAGE, "regret.png", "ecdf.png")),
             *(str(path.relative_to(root)) for path in paths),
+            *(f"{SITE}/{name}" for name in ("index.js", *STATIC)),
+            *(f"{SITE}/{board}/{name}.js" for board in ("smoke", TASK) for name in ("board", "tasks")),
+            *(f"{SITE}/{path.parent.parent.relative_to(root)}/of/{path.stem}.js" for path in paths),
         ]
     )
     index = (root / PAGE).read_text()
@@ -172,37 +178,43 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
     board: Path, others: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = saved(pack(others, "smoke", abridged=True), tmp_path / "random.zip")
-    before, left = tree(board), [0]
+    before, calls, left = tree(board), [], [10**6]
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            left[0] -= 1
-            if left[0] < 0:
+            if len(calls) == left[0]:
                 raise Killed
+            calls.append(str(arguments[-1]))
             return real(*arguments)
 
         return call
 
+    def attempt(root: Path, steps: int) -> None:
+        calls.clear()
+        left[0] = steps
+        submit([file], root)
+
     monkeypatch.setattr(os, "replace", counted(os.replace))
     monkeypatch.setattr(os, "fsync", counted(os.fsync))
+    attempt(whole := Path(shutil.copytree(board, tmp_path / "whole")), 10**6)
+    after, total = tree(whole), len(calls)
+    lands = next(i for i, target in enumerate(calls) if target.startswith(f"{whole}/smoke/{SUBMISSIONS}/"))
     roots = []
-    for steps in range(10):  # a sync; a rename for two pictures, page and index; then for these and for the submission
-        root, left[0] = Path(shutil.copytree(board, tmp_path / str(steps))), steps
+    for steps in (0, 1, lands // 2, lands, lands + 1, (lands + total) // 2, total - 1):
+        root = Path(shutil.copytree(board, tmp_path / str(steps)))
         with pytest.raises(Killed):
-            submit([file], root)
-        assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if steps > 5 else [])]
-        if steps < 6:
+            attempt(root, steps)
+        landed = steps > lands
+        assert [s.agent for s in read_board(root, "smoke")] == ["genetic", *(["random"] if landed else [])]
+        if not landed:
             assert tree(root) == before
         shutil.copytree(board, root / ".bioseq-gym-new-left")  # as a signal does, which no block outlives
         assert board_names(root) == ["smoke"]
         assert all(".bioseq-gym" not in str(path) for path in find_runs([root]))
         roots.append(root)
-    left[0] = 10
-    submit([file], board)
-    for root in roots[5::4]:
-        left[0] = 10
-        submit([file], root)
-        assert tree(root) == tree(board)
+    for root in roots[3::3]:
+        attempt(root, 10**6)
+        assert tree(root) == after
 
 
 def test_two_submits_at_once_both_land(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
@@ -269,7 +281,7 @@ def test_the_committed_boards_verify_and_their_pages_are_the_programs(tmp_path: 
     rebuild(tmp_path)
     built, committed = tree(tmp_path), tree(BOARDS)
     assert built.keys() == committed.keys()
-    pages = [name for name in built if name.endswith(".md")]  # pictures hang on the release of matplotlib
+    pages = [name for name in built if not name.endswith(".png")]  # pictures hang on the release of matplotlib
     assert [built[name] for name in pages] == [committed[name] for name in pages]
     agents = {submission.agent for submission in read_board(BOARDS, "llome/ehr-V32-L32-c4-k4-q4")}
     assert agents >= {"random", "genetic", "genetic-holo", "llome"}
