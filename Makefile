@@ -12,7 +12,7 @@ TYPES = build/types
 # What is slow, and reaches the kernels only as the other tests do.
 UNCHECKED = agents baselines card cli crowded_board habits iohprofiler lambo leaderboard ledger_kill llome llome_best \
 	llome_objectives llome_pairs llome_policy llome_training llome_true_value package report reproduce rl_agents rounds \
-	site site_access site_browser statistics submission_kill sweep sweep_ray workflow
+	site site_access site_browser submission_kill sweep sweep_ray workflow
 
 .PHONY: setup test lint style types demo bench
 

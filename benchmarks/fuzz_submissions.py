@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -43,6 +44,7 @@ from submissions import CARD, TASK, canonical, opened, sweep, zipped  # noqa: E4
 
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission  # noqa: E402
 from bioseq_gym.leaderboard import submit  # noqa: E402
+from bioseq_gym.site import SITE  # noqa: E402
 from bioseq_gym.submission import Submission, faults, pack, to_bytes  # noqa: E402
 from bioseq_gym.submission.archive import DOCUMENT, RECORDS  # noqa: E402
 from bioseq_gym.submission.document import from_bytes  # noqa: E402
@@ -153,6 +155,7 @@ class Judge:
             self._allowed = self._root
         pages = [path.read_text(encoding="utf-8") for path in board.rglob("*.md")]
         live = any(LIVE.search(page) or any(text in page for text in MARKUP) for page in pages)
+        live = live or not all(_is_data(path.read_bytes()) for path in (board / SITE).glob("*/**/*.js"))
         return (["put live markup on a page"] if live else []) + [f"wrote {path}" for path in self._writes]
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -239,6 +242,15 @@ def by_atheris(cases: int, first: int, kept: Path) -> None:
 
         atheris.Setup([sys.argv[0], f"-seed={first}", "-max_len=20000", "-verbosity=0", str(folder / "corpus")], one)
         atheris.Fuzz()
+
+
+def _is_data(script: bytes) -> bool:
+    """Whether a script of the page hands over JSON and nothing else, with nothing in it that could end the script."""
+    call = re.fullmatch(rb"bioseq\.put\((.*)\);\n", script)
+    if call is None or b"<" in script or not script.isascii():
+        return False
+    json.loads(b"[" + call[1] + b"]")
+    return True
 
 
 def main() -> int:

@@ -22,7 +22,10 @@ def add_board_commands(command: Callable[..., Any]) -> None:
     names = ", ".join(suite_names())
     bundle = command("pack", _pack, "replay the runs of one agent and pack them into a submission, one file")
     bundle.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run directories, or folders that hold some at any depth"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="run directories, folders that hold some at any depth, or submissions, whose runs are taken",
     )
     bundle.add_argument("--suite", required=True, metavar="NAME", help=f"{names}, or a task by its name")
     bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, where there are those of several")
@@ -58,8 +61,9 @@ def add_board_commands(command: Callable[..., Any]) -> None:
 def _pack(options: argparse.Namespace) -> None:
     load_scope(options.suite)  # before a look at thousands of files
     card = None if options.agent_card is None else read_card(options.agent_card)
-    directories = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir()]
-    packed = pack(directories, options.suite, agent=options.agent, abridged=options.abridged, card=card)
+    given = set(map(Path, options.runs))  # a folder's own boards are no runs of it
+    sources = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir() or path in given]
+    packed = pack(sources, options.suite, agent=options.agent, abridged=options.abridged, card=card)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     size = out.write_bytes(to_bytes(packed))

@@ -28,20 +28,18 @@ from bioseq_gym.report import (
     ranked,
     regret_table,
     require_packages,
-    with_column,
+    with_columns,
     write_page,
     write_report,
 )
-from bioseq_gym.runs import agent_labels
 from bioseq_gym.site import INDEX, SITE, Entry, check_site, write_board, write_front
-from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study
+from bioseq_gym.study import SUBMISSIONS, SUFFIX, PathLike, Study, agent_labels
 from bioseq_gym.submission import Submission, read_submission, to_bytes, verify
 from bioseq_gym.submission.card import as_markdown
 from bioseq_gym.submission.document import digest
 from bioseq_gym.submission.reproduced import Reproduction, read_record
 from bioseq_gym.suite import load_scope
 
-_COLUMN = "ledgers"
 _STAGE = ".bioseq-gym-new-"
 
 
@@ -135,14 +133,9 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
 
 
 def board_table(submissions: Sequence[Submission]) -> Table:
-    """The report's table of regret, the best agent first, and whether the ledgers are whole or abridged."""
+    """The report's table of regret, the best agent first, with what else is to be known of each row."""
     study, labels = _study(submissions)
-    cells = {label: submission.kind for label, submission in labels.items()}
-    table = with_column(regret_table(study, ranked(study)), _COLUMN, cells)
-    found = {label: _reproduction(submission) for label, submission in labels.items()}
-    return with_column(
-        table, "reproduced", {label: record.verdict if record else "" for label, record in found.items()}
-    )
+    return with_columns(regret_table(study, ranked(study)), _columns(labels))
 
 
 def file_name(submission: Submission) -> str:
@@ -197,21 +190,13 @@ def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
                 f"{submission.name} is refused: its runs have a budget of {own:,}, and those of the board {its:,}; "
                 "run it with that"
             )
-        shared = len(_ledgers(submission) & _ledgers(other))
+        # Some may be shared in all honesty: an agent may begin as another does, and be done before they part.
+        shared = len(submission.ledgers & other.ledgers)
         if shared and 2 * shared >= len(submission.runs):
             raise InvalidSubmission(
                 f"{submission.name} is refused: {shared} of its {len(submission.runs)} ledgers are those of "
                 f"{other.name} under another name"
             )
-
-
-def _ledgers(submission: Submission) -> set[tuple[str, str]]:
-    """Task and digest of each ledger that is not empty.
-
-    Some may be those of another agent in all honesty: one that begins as another does, and is done before they part.
-    """
-    manifests = [run.manifest for run in submission.runs]
-    return {(manifest["task"], manifest["ledger_sha256"]) for manifest in manifests if manifest["evaluations"]}
 
 
 def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submission]]:
@@ -224,9 +209,20 @@ def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submissi
 
 def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
     study, labels = _study(board)
-    cells = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
     write_board(root, name, study, {label: Entry(s, _reproduction(s)) for label, s in labels.items()})
-    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}" + _cards(labels), _COLUMN, cells))
+    columns = _columns(labels)
+    columns["ledgers"] = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
+    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}", _cards(labels), columns))
+
+
+def _columns(labels: Mapping[str, Submission]) -> dict[str, dict[str, str]]:
+    """What a board's table says of each row beside its numbers."""
+    found = {label: _reproduction(submission) for label, submission in labels.items()}
+    return {
+        "constraints": {label: "known" if s.constraints_known else "black box" for label, s in labels.items()},
+        "reproduced": {label: record.verdict if record else "" for label, record in found.items()},
+        "ledgers": {label: submission.kind for label, submission in labels.items()},
+    }
 
 
 def _write_front(root: Path) -> None:
@@ -246,7 +242,7 @@ def _cards(labels: Mapping[str, Submission]) -> str:
         for label, s, record in found
     ]
     parts = [(_CARDS, cards), (_REPRODUCED, records)]
-    return "".join("\n\n" + text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
+    return "\n\n".join(text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)
 
 
 def _line(name: str, count: int) -> str:
@@ -329,7 +325,7 @@ replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and ane
 
 _ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
 is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
-had to learn that from infeasible answers."""
+had to learn that from infeasible answers, as a *black box*."""
 
 _TRUST = """**What a row proves.** The sequences in its submission have the values that its regret is computed from:
 each was scored again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every
@@ -343,7 +339,9 @@ with the same settings and seeds gets the whole ledgers, and can compare their d
 one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked
 from more; that the runs were not picked from several; and how long they took."""
 
-_CARDS = "**What their authors say of them**, which no replay can check:"
+_CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 
-_REPRODUCED = """**Reproduced** with `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
+_REPRODUCED = """## Reproductions
+
+By `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
 again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %."""

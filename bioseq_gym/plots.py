@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.rounds import PANELS, Round
-from bioseq_gym.statistics import bootstrap_interval, ecdf, interquartile_mean
+from bioseq_gym.statistics import ecdf
 from bioseq_gym.study import PathLike, Study
 from bioseq_gym.suite import TARGETS
 
 Panel = Callable[[Any, Study, str, NDArray[np.int64], dict[str, Any]], None]
 COLUMNS = 3
 POINTS = 60  # spread over the axis, and as many again over the evaluations, where late steps are
-SEED = 0  # of every bootstrap, so that the same runs give the same report
 
 _LOOK = {"font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False}
 _FILE: dict[str, Any] = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
@@ -40,26 +40,33 @@ _STYLES = {
     "random-walks": ("#777777", "--"),
 }
 _SPARE = (("#000000", "-"), ("#DDAA33", "-"), ("#66CCEE", "-"), ("#000000", "--"), ("#DDAA33", "--"), ("#66CCEE", "--"))
+_MANY = [
+    (color, ls) for ls in ("-", "--", ":", "-.") for color in ("#000000", "#DDAA33", "#66CCEE", "#FFAABB", "#4EB265")
+]
 
 
-def plot_regret(study: Study, agents: Sequence[str], path: PathLike) -> Path:
+def plot_regret(study: Study, agents: Sequence[str], path: PathLike, crowded: bool = False) -> Path:
     """Draw simple regret against evaluations into a PNG: interquartile mean over runs and its 95 % bootstrap interval.
 
     Args:
         study: the runs; there is a panel for each shape of function, and one for all where there are several.
         agents: all its agents, in the order of the legend.
         path: the file.
+        crowded: whether to draw for some twenty agents: without bands, with as many looks, and with a legend beside.
     """
-    return _draw(study, agents, path, _regret_panel, "simple regret")
+    return _draw(study, agents, path, partial(_regret_panel, band=not crowded), "simple regret", crowded)
 
 
-def plot_ecdf(study: Study, agents: Sequence[str], path: PathLike) -> Path:
+def plot_ecdf(study: Study, agents: Sequence[str], path: PathLike, crowded: bool = False) -> Path:
     """Draw the share of pairs of a run and a target that are reached, against evaluations. Otherwise as plot_regret."""
-    return _draw(study, agents, path, _ecdf_panel, "share of targets reached")
+    return _draw(study, agents, path, _ecdf_panel, "share of targets reached", crowded)
 
 
 def plot_rounds(
-    runs: Mapping[str, Sequence[Sequence[Round]]], styles: Mapping[str, Mapping[str, Any]], path: Path
+    runs: Mapping[str, Sequence[Sequence[Round]]],
+    styles: Mapping[str, Mapping[str, Any]],
+    path: Path,
+    crowded: bool = False,
 ) -> Path:
     """Draw into a PNG how calibrated each agent's likelihood is, and how various what it writes; a line for each run.
 
@@ -67,6 +74,7 @@ def plot_rounds(
         runs: the rounds of each run of each agent.
         styles: how each agent's lines look, as keywords of matplotlib.
         path: the file.
+        crowded: as in plot_regret.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -92,19 +100,22 @@ def plot_rounds(
         for axes in (*panels, reliability):
             axes.grid(alpha=0.25, lw=0.6)
         lines = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-        figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
+        if crowded:
+            _legend_beside(figure, [(line, agent) for agent, line in lines.items()])
+        else:
+            figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
         figure.savefig(path, **_FILE)
     return path
 
 
-def _regret_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any]) -> None:
+def _regret_panel(
+    axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any], band: bool
+) -> None:
     curves = np.array([result.curve.at(grid) for result in study.of_agent(agent)]).T
-    strata = study.strata(agent)
-    axes.plot(grid, interquartile_mean(curves), drawstyle="steps-post", **style)
-    if len(strata) > len(study.tasks):  # with a run of each task there is nothing to draw from
-        rng = np.random.default_rng(SEED)
-        low, high = bootstrap_interval(curves, strata, interquartile_mean, rng)
-        axes.fill_between(grid, low, high, step="post", color=style["color"], alpha=0.15, lw=0)
+    means, ends = study.interquartile_means(agent, curves)
+    axes.plot(grid, means, drawstyle="steps-post", **style)
+    if band and ends is not None:
+        axes.fill_between(grid, *ends, step="post", color=style["color"], alpha=0.15, lw=0)
 
 
 def _ecdf_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], style: dict[str, Any]) -> None:
@@ -112,7 +123,7 @@ def _ecdf_panel(axes: Any, study: Study, agent: str, grid: NDArray[np.int64], st
     axes.plot(grid, ecdf(times, grid), drawstyle="steps-post", **style)
 
 
-def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, label: str) -> Path:
+def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, label: str, crowded: bool) -> Path:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -123,7 +134,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
     first = 10 ** max(0, math.floor(math.log10(last)) - 2)  # before, all agents are near the initial solution
     spread = np.concatenate([np.geomspace(first, last, POINTS), np.linspace(first, last, POINTS)])
     grid = np.unique(np.rint(spread).astype(np.int64))
-    styles = line_styles(study.agents)
+    styles = line_styles(agents, crowded)
     with rc_context(_LOOK):
         rows = -(-len(panels) // COLUMNS)
         single = len(panels) == 1
@@ -136,7 +147,11 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
             _dress(axes, title, grid)
         _label(figure, grid_of_axes, len(panels), label)
         lines = dict(zip(reversed(agents), all_axes[0].get_lines(), strict=True))
-        _legend(figure, all_axes[len(panels) :], [(lines[agent], agent) for agent in agents], single)
+        entries = [(lines[agent], agent) for agent in agents]
+        if crowded:
+            _legend_beside(figure, entries)
+        else:
+            _legend(figure, all_axes[len(panels) :], entries, single)
         figure.savefig(path, **_FILE)
     return Path(path)
 
@@ -172,9 +187,21 @@ def _legend(figure: Any, free: Sequence[Any], entries: Sequence[tuple[Any, str]]
         figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), **look)
 
 
-def line_styles(agents: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The look of each agent's line; one that is no baseline, or a second setting of one, gets what is left."""
-    left, spare = dict(_STYLES), cycle(_SPARE)
+def _legend_beside(figure: Any, entries: Sequence[tuple[Any, str]]) -> None:
+    """In one column, on room that the figure gets for it."""
+    handles, names = zip(*entries, strict=True)
+    width, height = figure.get_size_inches()
+    wider, higher = 0.6 + 0.08 * max(map(len, names)), 0.3 + 0.19 * len(names)  # inches, for a line, a letter, a row
+    figure.set_size_inches(width + wider, max(height, higher))
+    figure.legend(handles, names, loc="outside right upper", frameon=False, handlelength=2.6)
+
+
+def line_styles(agents: Iterable[str], crowded: bool = False) -> dict[str, dict[str, Any]]:
+    """The look of each agent's line; one that is no baseline, or a second setting of one, gets what is left.
+
+    That is a few looks, again and again, or twenty if ``crowded``.
+    """
+    left, spare = dict(_STYLES), cycle(_MANY if crowded else _SPARE)
     looks = {}
     for agent in sorted(agents):
         name = agent.split(" ")[0]

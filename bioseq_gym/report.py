@@ -13,23 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
-from bioseq_gym.plots import SEED, line_styles, plot_ecdf, plot_regret, plot_rounds
+from bioseq_gym.plots import line_styles, plot_ecdf, plot_regret, plot_rounds
 from bioseq_gym.rounds import Round, rounds_table
-from bioseq_gym.runs import Result
 from bioseq_gym.statistics import (
     RESAMPLES,
-    bootstrap_interval,
     expected_running_time,
     holm,
-    interquartile_mean,
     mean_ranks,
     superiority,
 )
-from bioseq_gym.study import PathLike, Study
+from bioseq_gym.study import SEED, PathLike, Study
 from bioseq_gym.suite import TARGETS
 
 PAGE, REGRET, ECDF, ROUNDS = "README.md", "regret.png", "ecdf.png", "rounds.png"
 Table = tuple[Sequence[str], list[tuple[str, ...]]]
+SHOWN = 20
+"""How many agents a page compares; the first table has all."""
 MARK = "<!-- Made by bioseq-gym; not edited by hand. -->"
 _LEVEL = 0.05
 
@@ -41,14 +40,14 @@ class Front:
     Attributes:
         title: the heading.
         text: Markdown.
-        column: the heading of one more column of the first table; none if empty.
-        cells: what it holds for each agent.
+        end: Markdown for the end of the page.
+        columns: the headings of more columns of the first table, and what they hold for each agent.
     """
 
     title: str = "Report"
     text: str = ""
-    column: str = ""
-    cells: Mapping[str, str] = field(default_factory=dict)
+    end: str = ""
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def require_packages() -> None:
@@ -59,6 +58,8 @@ def require_packages() -> None:
 
 def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path:
     """Write the page, ``README.md``, and its pictures into ``folder``, which is made; each file at once, the page last.
+
+    Of more than :data:`SHOWN` agents, the first table has all, and the rest of the page the best.
 
     Returns:
         The page.
@@ -72,14 +73,16 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
     check_page(page)
     page.parent.mkdir(parents=True, exist_ok=True)
     agents = ranked(study)
+    shown, crowded = agents[:SHOWN], len(agents) > SHOWN
+    best = study.only(shown)
     for plot, name in ((plot_regret, REGRET), (plot_ecdf, ECDF)):
-        os.replace(plot(study, agents, page.with_name(f".new.{name}")), page.with_name(name))
-    if rounds := _rounds(study, agents):
-        picture = plot_rounds(rounds, line_styles(study.agents), page.with_name(f".new.{ROUNDS}"))
+        os.replace(plot(best, shown, page.with_name(f".new.{name}"), crowded), page.with_name(name))
+    if rounds := _rounds(best, shown):
+        picture = plot_rounds(rounds, line_styles(shown, crowded), page.with_name(f".new.{ROUNDS}"), crowded)
         os.replace(picture, page.with_name(ROUNDS))
     else:
         page.with_name(ROUNDS).unlink(missing_ok=True)
-    write_page(page, _page(study, agents, front, rounds))
+    write_page(page, _page(study, agents, best, front, rounds))
     return page
 
 
@@ -107,9 +110,8 @@ def regret_table(study: Study, agents: Sequence[str]) -> Table:
     rows = []
     for agent in agents:
         results = study.of_agent(agent)
-        columns = [[result.regret_at(n) for result in results] for n in study.checkpoints]
-        columns.append([_area(result) for result in results])
-        rows.append((agent, str(len(results)), *_means(np.array(columns, np.float64), study, agent)))
+        columns = np.array([[*result.curve.at(study.checkpoints), result.area] for result in results]).T
+        rows.append((agent, str(len(results)), *_means(columns, study, agent)))
     return ("agent", "runs", *(f"regret @ {_count(n)}" for n in study.checkpoints), "AOCC"), rows
 
 
@@ -145,14 +147,14 @@ def rank_table(study: Study, agents: Sequence[str]) -> Table:
     low, high = np.quantile(mean_ranks(_medians(study, RESAMPLES)), [_LEVEL / 2, 1 - _LEVEL / 2], axis=0)
     ends = dict(zip(study.agents, zip(low, high, strict=True), strict=True))
     rows: list[tuple[str, ...]]
-    rows = [(a, _interval(ranks[a], ends[a] if _repeats(study, a) else None, 2)) for a in agents]
+    rows = [(a, _interval(ranks[a], ends[a] if study.repeats(a) else None, 2)) for a in agents]
     return ("agent", f"mean rank of {len(agents)}"), rows
 
 
 def comparison_table(study: Study, agents: Sequence[str]) -> Table:
     """For each pair of agents A12 of the row's over the column's, and the p-value after Holm's correction."""
     pairs = list(combinations(agents, 2))
-    areas = {a: [np.array([_area(r) for r in group]) for group in study.results[a].values()] for a in agents}
+    areas = {a: [np.array([r.area for r in group]) for group in study.results[a].values()] for a in agents}
     found = [superiority(list(zip(areas[a], areas[b], strict=True))) for a, b in pairs]
     adjusted = holm(np.array([p for _, p in found]))
     cells = {(a, a): "" for a in agents}
@@ -161,17 +163,17 @@ def comparison_table(study: Study, agents: Sequence[str]) -> Table:
     return ("", *agents), [(a, *(cells[a, b] for b in agents)) for a in agents]
 
 
-def with_column(table: Table, name: str, cells: Mapping[str, str]) -> Table:
-    """The table of agents with one more column, whose ``cells`` go by the agent."""
+def with_columns(table: Table, columns: Mapping[str, Mapping[str, str]]) -> Table:
+    """The table of agents with more columns, of each its heading and its cells by the agent."""
     header, rows = table
-    return (*header, name), [(*row, cells[row[0]]) for row in rows]
+    return (*header, *columns), [(*row, *(cells[row[0]] for cells in columns.values())) for row in rows]
 
 
 def _page(
-    study: Study, agents: Sequence[str], front: Front, rounds: Mapping[str, Sequence[Sequence[Round]]]
+    study: Study, agents: Sequence[str], best: Study, front: Front, rounds: Mapping[str, Sequence[Sequence[Round]]]
 ) -> list[str]:
     regret = regret_table(study, agents)
-    parts = study.by_shape()
+    shown, parts = agents[:SHOWN], best.by_shape()
     sizes = sorted({len(group) for of_task in study.results.values() for group in of_task.values()})
     several = len(agents) > 1
     return [
@@ -183,25 +185,30 @@ def _page(
         f"{'–'.join(str(n) for n in {sizes[0]: 0, sizes[-1]: 0})} of each agent on each task, with a budget of "
         f"{study.budget:,} distinct evaluations.",
         "",
-        *_section("Regret", with_column(regret, front.column, front.cells) if front.column else regret),
+        *((_SHORTENED, "") if len(shown) < len(agents) else ()),
+        *_section("Regret", with_columns(regret, front.columns)),
         f"![Simple regret against distinct evaluations]({REGRET})",
         "",
         f"![Share of targets reached against distinct evaluations]({ECDF})",
         "",
-        *(_parts("Regret by shape", {n: regret_table(s, agents) for n, s in parts.items()}) if len(parts) > 1 else ()),
-        *_running_times(parts, agents),
-        *_section("Sequences", effort_table(study, agents)),
+        *(_parts("Regret by shape", {n: regret_table(s, shown) for n, s in parts.items()}) if len(parts) > 1 else ()),
+        *_running_times(parts, shown),
+        *_section("Sequences", effort_table(best, shown)),
         *_rounds_section(rounds),
-        *(_section("Ranks", rank_table(study, agents)) if several else ()),
-        *(_section("Comparisons", comparison_table(study, agents)) if several else ()),
+        *(_section("Ranks", rank_table(best, shown)) if several else ()),
+        *(_section("Comparisons", comparison_table(best, shown)) if several else ()),
         *_DEFINITIONS,
         "",
         "## Tasks",
         "",
         *(f"- {name}: {', '.join(f'`{task}`' for task in part.tasks)}" for name, part in parts.items()),
         "",
+        *([front.end, ""] if front.end else ()),
     ]
 
+
+_SHORTENED = f"""The first table has all agents, the best mean rank first. All else is of its first {SHOWN}, in that
+order; they are ranked and compared anew among themselves, and their curves are drawn without bands."""
 
 _DEFINITIONS = f"""## How the numbers are defined
 
@@ -287,11 +294,8 @@ def _markdown(table: Table) -> Iterable[str]:
 
 
 def _means(columns: NDArray[np.float64], study: Study, agent: str) -> list[str]:
-    means = interquartile_mean(columns)
-    if not _repeats(study, agent):
-        return [_interval(mean, None) for mean in means]
-    ends = bootstrap_interval(columns, study.strata(agent), interquartile_mean, np.random.default_rng(SEED))
-    return [_interval(mean, end) for mean, end in zip(means, ends.T, strict=True)]
+    means, ends = study.interquartile_means(agent, columns)
+    return [_interval(mean, None if ends is None else ends[:, i]) for i, mean in enumerate(means)]
 
 
 def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
@@ -300,20 +304,11 @@ def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
     medians = np.empty((*(() if resamples is None else (resamples,)), len(study.tasks), len(study.agents)))
     for a, of_task in enumerate(study.results.values()):
         for t, group in enumerate(of_task.values()):
-            areas = np.array([_area(result) for result in group])
+            areas = np.array([result.area for result in group])
             if resamples is not None:
                 areas = areas[rng.integers(len(areas), size=(resamples, len(areas)))]
             medians[..., t, a] = np.median(areas, axis=-1)
     return medians
-
-
-def _area(result: Result) -> float:
-    return result.curve.area_over(result.budget)
-
-
-def _repeats(study: Study, agent: str) -> bool:
-    """Whether there is a task with several runs, without which there is nothing to draw from."""
-    return len(study.of_agent(agent)) > len(study.tasks)
 
 
 def _interval(value: float, ends: Sequence[float] | NDArray[np.float64] | None, digits: int = 3) -> str:

@@ -78,11 +78,11 @@ def reproduce(
         others: dict[str, list[float]] = defaultdict(list)
         for run in chosen:
             made = again(run, run.manifest["seed"] + OTHER_SEEDS)
-            others[run.manifest["task"]].append(_area(Result.of(made)))
+            others[run.manifest["task"]].append(Result.of(made).area)
             watch(f"{run.title}: run with the seed {made.manifest['seed']}")
         its = defaultdict(list)
         for result in submission.results():
-            its[result.task].append(_area(result))
+            its[result.task].append(result.area)
         a12, p = superiority([(np.array(areas), np.array(its[task])) for task, areas in others.items()])
     numbers = len(chosen), len(submission.runs), same, a12, p
     found = Reproduction(digest(submission), by, *numbers, platform.python_version(), platform.machine())
@@ -129,7 +129,3 @@ def _spread(runs: Sequence[PackedRun], cells: int | None) -> list[PackedRun]:
     if cells is None or cells >= len(runs):
         return list(runs)
     return [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, cells).round().astype(int))]
-
-
-def _area(result: Result) -> float:
-    return result.curve.area_over(result.budget)

@@ -10,10 +10,10 @@ import json
 import os
 import platform
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import AnyBudget, EvaluationBudget, Ledger, VectorEvaluationBudget
 from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
+from bioseq_gym.labels import agent_label
 from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.rounds import Round
 from bioseq_gym.suite import Task, load_task
@@ -118,31 +119,15 @@ class Result:
             **numbers,
         )
 
-    def regret_at(self, evaluations: int) -> float | None:
-        """The simple regret after so many evaluations; None where the budget did not reach them."""
-        return float(self.curve.at(evaluations)) if evaluations <= self.budget else None
+    @cached_property
+    def area(self) -> float:
+        """The area over the convergence curve up to the budget, see :meth:`RegretCurve.area_over`."""
+        return self.curve.area_over(self.budget)
 
     @property
     def label(self) -> str:
         """The agent's name in a table."""
         return agent_label(self.agent, self.constraints_known)
-
-
-def agent_label(agent: str, constraints_known: bool) -> str:
-    """An agent's name in a table."""
-    return f"{agent} (constraints known)" if constraints_known else agent
-
-
-def agent_labels(results: Iterable[Result]) -> list[str]:
-    """What a table calls each result's agent: its label, with a mark of the settings where it has several."""
-    return marked_labels([(result.label, result.config) for result in results])
-
-
-def marked_labels(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """As :func:`agent_labels`, from labels and configs as canonical JSON."""
-    several = {label for label, count in Counter(label for label, _ in set(pairs)).items() if count > 1}
-    marks = {config: hashlib.sha256(config.encode()).hexdigest()[:4] for _, config in set(pairs)}
-    return [f"{label} #{marks[config]}" if label in several else label for label, config in pairs]
 
 
 def run_agent(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bioseq_gym.compiled import compiled
+
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
 
@@ -65,7 +67,8 @@ def bootstrap_interval(
 ) -> Floats:
     """Percentile bootstrap interval of a statistic; runs are drawn with replacement within each stratum.
 
-    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021).
+    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021). This is
+    the plain form, of any statistic; reports use :func:`interquartile_interval`, and the tests hold it to this.
 
     Args:
         values: (..., n) the last axis is over runs, which are drawn alike for all that comes before.
@@ -83,6 +86,64 @@ def bootstrap_interval(
     ends = np.array([np.quantile(statistic(row[drawn]), [(1 - level) / 2, (1 + level) / 2]) for row in rows])
     intervals: Floats = ends.T.reshape(2, *values.shape[:-1])
     return intervals
+
+
+def interquartile_interval(
+    values: Floats,
+    strata: NDArray[np.int64],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Floats:
+    """:func:`bootstrap_interval` of the interquartile mean: the same from the same draws, up to rounding, but faster.
+
+    A row is sorted once, not once for each resample. How often a resample has each run is the same in all rows, so that
+    a walk along the sorted row, adding these numbers up, knows which values are in the middle half, and how often.
+
+    Args:
+        values: (..., n) finite; the last axis is over runs, which are drawn alike for all that comes before.
+        strata: (n,) which stratum a run is of.
+        rng: of the draws.
+        resamples: how many.
+        level: what share of the resampled means lies in the interval.
+
+    Returns:
+        (2, ...) the ends.
+    """
+    n = len(strata)
+    rows = np.ascontiguousarray(values, np.float64).reshape(-1, n)
+    order = np.argsort(rows, axis=-1)
+    counts, means = np.zeros((n, resamples), np.int32), np.zeros((len(rows), resamples))
+    _middle_means(np.take_along_axis(rows, order, axis=-1), order, resampled(strata, rng, resamples), counts, means)
+    ends: Floats = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    return ends.reshape(2, *values.shape[:-1])
+
+
+@compiled
+def _middle_means(
+    values: Floats,  # (rows, n) each row sorted
+    order: NDArray[np.int64],  # (rows, n) which run each value is of
+    drawn: NDArray[np.int64],  # (resamples, n) runs
+    counts: NDArray[np.int32],  # (n, resamples) zeros; out: how often each resample has each run
+    means: Floats,  # (rows, resamples) zeros; out: the interquartile means
+) -> None:
+    rows, n = values.shape
+    resamples = len(drawn)
+    for i in range(resamples):
+        for j in range(n):
+            counts[drawn[i, j], i] += 1
+    low, high = np.int32(n // 4), np.int32(n - n // 4)
+    reached = np.empty(resamples, np.int32)  # how many of a resample's n values, in order, were walked past
+    for row in range(rows):
+        reached[:] = 0
+        total = means[row]
+        for place in range(n):
+            value, count = values[row, place], counts[order[row, place]]
+            for i in range(resamples):  # innermost, so that vector registers take many resamples at once
+                before = reached[i]
+                reached[i] += count[i]
+                total[i] += value * (min(max(reached[i], low), high) - min(max(before, low), high))
+        total /= high - low
 
 
 def resampled(strata: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:

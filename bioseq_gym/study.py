@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun
+from bioseq_gym.labels import marked_labels
 from bioseq_gym.metrics import CHECKPOINTS
 from bioseq_gym.rounds import read_rounds
-from bioseq_gym.runs import MANIFEST, Result, agent_labels, read_run
-from bioseq_gym.statistics import bootstrap_interval, interquartile_mean
+from bioseq_gym.runs import MANIFEST, Result, read_run
+from bioseq_gym.statistics import interquartile_interval, interquartile_mean
 from bioseq_gym.submission import read_submission, verify
 from bioseq_gym.suite import load_task
 from bioseq_gym.sweep.plan import PLAN, check_finished
@@ -106,6 +107,10 @@ class Study:
         sizes = [len(group) for group in self.results[agent].values()]
         return np.repeat(np.arange(len(sizes)), sizes)
 
+    def repeats(self, agent: str) -> bool:
+        """Whether there is a task with several runs of the agent, without which there is nothing to draw from."""
+        return len(self.of_agent(agent)) > len(self.tasks)
+
     def interquartile_means(
         self, agent: str, columns: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -116,13 +121,16 @@ class Study:
             columns: (m, n) m numbers of each of its n runs, in the order of :meth:`of_agent`.
 
         Returns:
-            (m,) the means, and (2, m) the ends; None where no task has several runs, and so there is nothing to draw.
+            (m,) the means, and (2, m) the ends; None without :meth:`repeats`.
         """
-        strata = self.strata(agent)
         means = interquartile_mean(columns)
-        if len(strata) == len(self.tasks):
+        if not self.repeats(agent):
             return means, None
-        return means, bootstrap_interval(columns, strata, interquartile_mean, np.random.default_rng(SEED))
+        return means, interquartile_interval(columns, self.strata(agent), np.random.default_rng(SEED))
+
+    def only(self, agents: Iterable[str]) -> Study:
+        """The study of some of the agents."""
+        return Study(self.budget, {agent: self.results[agent] for agent in sorted(agents)})
 
     def by_shape(self) -> dict[str, Study]:
         """A study for each shape of function, under what a reader calls it; a single task goes by its own name."""
@@ -136,6 +144,11 @@ class Study:
 
     def _on(self, tasks: list[str]) -> Study:
         return Study(self.budget, {agent: {t: of_task[t] for t in tasks} for agent, of_task in self.results.items()})
+
+
+def agent_labels(results: Sequence[Result]) -> list[str]:
+    """What a table calls each result's agent, see :func:`bioseq_gym.labels.marked_labels`."""
+    return marked_labels([(result.label, result.config) for result in results])
 
 
 def _shape_name(V: float, L: float, c: float, k: float, q: float, epistasis: float) -> str:

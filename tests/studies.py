@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bioseq_gym import load_task
+from bioseq_gym import load_suite, load_task
 from bioseq_gym.metrics import RegretCurve, feasible_share
 from bioseq_gym.runs import Result
 from bioseq_gym.study import Study
@@ -55,3 +56,17 @@ def results(agents: Sequence[str] = ("a", "b", "c"), seeds: int = 3) -> list[Res
 def study(agents: Sequence[str] = ("a", "b", "c"), seeds: int = 3) -> Study:
     """The study of :func:`results`."""
     return Study.of(results(agents, seeds))
+
+
+def large(agents: int, seeds: int = 5, budget: int = 30_000, improvements: int = 15) -> Study:
+    """A study on the six tasks of llome-6, in which curves have so many steps; earlier agents improve more."""
+    rng, found = np.random.default_rng(1), []
+    for i in range(agents):
+        for task in load_suite("llome-6").tasks:
+            for seed in range(seeds):
+                steps = np.unique(np.geomspace(2, budget, improvements).astype(int) + rng.integers(0, 2, improvements))
+                regrets = 1.0 - np.sort(rng.random(len(steps))) * (1.0 - i / (2.0 * agents))
+                curve = RegretCurve(np.append(0, steps[:-1]), np.append(1.0, regrets[:-1]))
+                made = result(f"agent-{i:03}", task, seed, budget=budget)
+                found.append(replace(made, evaluations=budget, curve=curve, wall_s=float(rng.random())))
+    return Study.of(found)

@@ -2,20 +2,23 @@
 
 import random
 import re
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from studies import TASKS, result, results, study
+from studies import TASKS, large, result, results, study
 
 from bioseq_gym import InvalidRun, MissingDependency, load_task
 from bioseq_gym.agent import Agent, load_agent
-from bioseq_gym.plots import line_styles
+from bioseq_gym.plots import line_styles, plot_ecdf
 from bioseq_gym.report import (
     ECDF,
     PAGE,
     REGRET,
+    SHOWN,
     comparison_table,
     effort_table,
     rank_table,
@@ -24,6 +27,7 @@ from bioseq_gym.report import (
     running_time_table,
     write_report,
 )
+from bioseq_gym.rounds import Round
 from bioseq_gym.runs import MANIFEST, read_run, run_agent, write_manifest
 from bioseq_gym.study import Study, find_runs, read_study
 
@@ -60,7 +64,7 @@ def test_submissions_are_runs_too() -> None:
     made = read_study(find_runs([BOARD]))
     published = made.of_agent("genetic-holo")
     assert sorted(r.seed for r in published) == list(range(8))
-    assert np.median([r.regret_at(10_000) for r in published]) == 0.8671875
+    assert np.median([r.curve.at(10_000) for r in published]) == 0.8671875
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
@@ -101,9 +105,25 @@ def test_a_study_that_is_not_balanced_is_refused(more: Any, message: str) -> Non
         Study.of([*results(), *more()])
 
 
-def test_settings_of_one_agent_are_told_apart() -> None:
-    made = Study.of([result("a"), result("a", x=1), result("b")])
-    assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == ["a #", "a #", "b"]
+@pytest.mark.parametrize(
+    ("settings", "labels"),
+    [
+        ([{"x": 1, "y": 2}, {"x": 1, "y": 3}], ["a y=2", "a y=3"]),
+        ([{}, {"x": -0.5, "z": "by-5"}], ["a", "a x=-0.5 z=by-5"]),
+        ([{"x": None}, {}], ["a #", "a #"]),  # a setting that is not there is as null
+        ([{"x": True}, {"x": "true"}], ["a #", "a #"]),  # which read alike
+        ([{"x": "<b>"}, {"x": 1}], ["a #", "a #"]),
+        ([{"*x*": 0}, {"*x*": 1}], ["a #", "a #"]),
+        ([{"x": [1]}, {"x": 1}], ["a #", "a #"]),
+        ([dict.fromkeys("wxyz", 0), dict.fromkeys("wxyz", 1)], ["a #", "a #"]),
+    ],
+)
+def test_settings_of_one_agent_are_told_apart(settings: list[dict[str, Any]], labels: list[str]) -> None:
+    made = Study.of([*(result("a", **one) for one in settings), result("b", x="*")])
+    assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == [*labels, "b"]
+
+
+def test_lines_of_one_agent_are_told_apart() -> None:
     styles = line_styles(["genetic #1", "genetic #2", "mine", "yours"])
     assert len({(look["color"], look["ls"]) for look in styles.values()}) == 4
     assert (
@@ -179,6 +199,47 @@ def test_agents_that_reached_no_target_are_named_once(tmp_path: Path) -> None:
         "| b | 2 (1/1) | 2 (1/1) | 2 (1/1) | 2 (1/1) |",
         "No run of a reached a target.",
     ]
+
+
+def test_a_report_of_many_agents_shows_all_in_the_first_table_and_else_the_best(tmp_path: Path) -> None:
+    made = large(SHOWN + 3, seeds=2)
+    runs = [replace(r, rounds=[Round(10.0, *[0.5] * 6)]) for agent in made.agents for r in made.of_agent(agent)]
+    page = write_report(made := Study.of(runs), tmp_path).read_text()
+    agents = ranked(made)
+    _, regret, *others, _, _ = re.split("^## ", page, flags=re.MULTILINE)
+    named = re.compile(r"^\| (agent-\d+) \|", re.MULTILINE)
+    assert named.findall(regret) == agents
+    assert [section.splitlines()[0] for section in others] == [
+        "Regret by shape",
+        "Expected running time",
+        "Sequences",
+        "Rounds",
+        "Ranks",
+        "Comparisons",
+    ]
+    for section in others:
+        assert set(re.findall(r"agent-\d+", section)) == set(agents[:SHOWN])
+    assert named.findall(others[-2]) == agents[:SHOWN]
+    for name, rank in rank_table(made.only(agents[:SHOWN]), agents[:SHOWN])[1]:
+        assert f"| {name} | {rank} |" in others[-2]
+    assert page.count("All else is of its first 20, in that\norder; they are ranked") == 1
+
+
+def test_there_are_looks_and_room_for_as_many_agents_as_a_report_shows(tmp_path: Path) -> None:
+    strangers = [f"agent-{i}" for i in range(SHOWN)]
+    for agents in (strangers, [*strangers[2:], "genetic", "llome #1234"]):
+        looks = line_styles(agents, crowded=True).values()
+        assert len({(look["color"], look["ls"]) for look in looks}) == SHOWN
+    made = Study.of([result(agent) for agent in strangers])
+    plain, crowded = (size(plot_ecdf(made, made.agents, tmp_path / "ecdf.png", flag)) for flag in (False, True))
+    assert crowded[0] > plain[0]
+    assert crowded[1] >= 150 * 0.19 * SHOWN
+
+
+def size(png: Path) -> tuple[int, int]:
+    """Width and height in pixels, which the header of a PNG holds."""
+    width, height = struct.unpack(">II", png.read_bytes()[16:24])
+    return width, height
 
 
 def test_a_page_of_someone_else_is_left_alone(tmp_path: Path) -> None:

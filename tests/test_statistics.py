@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from bioseq_gym.statistics import (
@@ -14,6 +15,7 @@ from bioseq_gym.statistics import (
     ecdf,
     expected_running_time,
     holm,
+    interquartile_interval,
     interquartile_mean,
     mean_ranks,
     resampled,
@@ -92,6 +94,38 @@ def test_rows_are_resampled_alike_and_each_as_if_alone() -> None:
     assert ends.shape == (2, 2, 3)
     alone = bootstrap_interval(values[1, 2], strata, interquartile_mean, np.random.default_rng(4), 50)
     assert ends[:, 1, 2].tolist() == alone.tolist()
+
+
+@settings(max_examples=200, deadline=None)  # the first compiles
+@given(st.data(), st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 2**32))
+def test_the_fast_interval_is_the_plain_one(
+    data: st.DataObject, n: int, resamples: int, level: float, seed: int
+) -> None:
+    some = st.sampled_from([0.0, 0.3, 0.5, 1.0]) | st.floats(-4.0, 4.0)  # with ties
+    shape = (*data.draw(array_shapes(min_dims=0, max_dims=2, max_side=3) | st.just((0,))), n)
+    values = data.draw(arrays(np.float64, shape, elements=some))
+    strata = data.draw(arrays(np.int64, n, elements=st.integers(0, 3)))
+    plain, fast = np.random.default_rng(seed), np.random.default_rng(seed)
+    ends = interquartile_interval(values, strata, fast, resamples, level)
+    expected = bootstrap_interval(values, strata, interquartile_mean, plain, resamples, level)
+    assert ends.shape == expected.shape == (2, *shape[:-1])
+    np.testing.assert_allclose(ends, expected, rtol=0, atol=1e-12)
+    assert fast.bit_generator.state == plain.bit_generator.state
+
+
+def test_the_fast_interval_takes_a_transposed_array_and_leaves_it() -> None:
+    values = np.random.default_rng(5).random((120, 7))
+    before, strata = values.copy(), np.repeat(np.arange(24), 5)
+    ends = interquartile_interval(values.T, strata, np.random.default_rng(6))
+    plain = bootstrap_interval(values.T, strata, interquartile_mean, np.random.default_rng(6))
+    np.testing.assert_allclose(ends, plain, rtol=0, atol=1e-12)
+    assert (values == before).all()
+
+
+def test_a_golden_interval() -> None:
+    values, strata = np.array([0.0, 0.5, 0.5, 1.0, 0.25, 0.0, 0.75]), np.array([0, 0, 0, 0, 1, 1, 1])
+    ends = interquartile_interval(values, strata, np.random.default_rng(0))
+    assert ends.tolist() == pytest.approx([0.15, 0.7], abs=1e-12)
 
 
 def test_mean_ranks_share_ties() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from submissions import AT, SECOND, TASK, Edit, changed, put, saved, stating
+from submissions import AT, CARD, SECOND, TASK, Edit, changed, put, saved, stating
 
 from bioseq_gym import InvalidSubmission, Ledger, UnknownName, load_task
 from bioseq_gym.agent import load_agent
@@ -265,3 +265,19 @@ def test_a_run_directory_is_verified_too(runs: list[Path]) -> None:
     )
     with pytest.raises(InvalidSubmission, match=r"1 of .* not what the function gives, the first in record 5"):
         verify_run(Run(run.path, run.manifest, forged))
+
+
+def test_parts_are_joined_and_a_card_is_added_later(
+    runs: list[Path], whole: Submission, abridged: Submission, tmp_path: Path
+) -> None:
+    parts = [saved(pack(runs[:2], TASK), tmp_path / "a.zip"), saved(pack(runs[2:], SECOND), tmp_path / "b.zip")]
+    for short, same in ((False, whole), (True, abridged)):
+        assert to_bytes(pack(parts[::-1], "smoke", abridged=short)) == to_bytes(same)
+    assert to_bytes(pack([parts[0], *runs[2:]], "smoke")) == to_bytes(whole)
+    carded = pack([saved(abridged, tmp_path / "c.zip")], "smoke", card=CARD)
+    assert (carded.card, to_bytes(replace(carded, card=None))) == (CARD, to_bytes(abridged))
+    with pytest.raises(InvalidSubmission, match="it holds more than one run of"):
+        pack([*parts, runs[0]], "smoke")
+    forged = saved(stating(best_value=0.5)(whole), tmp_path / "d.zip")
+    with pytest.raises(InvalidSubmission, match=r"states best_value = 0\.5"):
+        pack([forged], "smoke")

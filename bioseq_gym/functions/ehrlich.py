@@ -90,12 +90,13 @@ class Ehrlich:
         return start
 
     def best_matches(self, x: NDArray[np.integer]) -> list[MotifMatch]:
-        """Where each motif matches ``x`` (L,) best; the leftmost place among equals. For people, not for speed."""
+        """Where each motif matches ``x`` (L,) best; the leftmost place among equals. For people."""
         matches = []
         for motif, offsets in zip(self.spec.motifs, self.spec.offsets, strict=True):
-            found = x[np.arange(self.spec.L - int(offsets[-1]))[:, None] + offsets] == motif
+            places = np.arange(self.spec.L - int(offsets[-1]))[:, None] + offsets  # (l, k)
+            found = x[places] == motif
             first = int(found.sum(axis=1).argmax())
-            matches.append(MotifMatch(first + offsets, motif, found[first]))
+            matches.append(MotifMatch(places[first], motif, found[first]))
         return matches
 
     def __repr__(self) -> str:

@@ -119,7 +119,9 @@ def _groups(study: Study) -> dict[str, Study]:
 
 
 def _row(agent: str, entry: Entry, groups: Mapping[str, Study]) -> Data:
-    results = next(iter(groups.values())).of_agent(agent)
+    study = next(iter(groups.values()))
+    results = study.of_agent(agent)
+    at = {r: _at(r, study.checkpoints) for r in results}  # each is in two groups, with all tasks and with its shape
     return {
         "id": entry.id,
         "label": agent.removesuffix(" (constraints known)"),
@@ -128,18 +130,20 @@ def _row(agent: str, entry: Entry, groups: Mapping[str, Study]) -> Data:
         "ledgers": entry.submission.kind,
         "runs": len(results),
         "wall": round(float(np.median([result.wall_s for result in results])), 1),
-        "numbers": [_numbers(part, agent) for part in groups.values()],
+        "numbers": [_numbers(part, agent, at) for part in groups.values()],
     }
 
 
-def _numbers(study: Study, agent: str) -> Data:
+def _at(result: Result, budgets: Sequence[int]) -> list[float]:
+    """Regret at each budget, and then the area over the curve up to each."""
+    return [*result.curve.at(budgets).tolist(), *map(result.curve.area_over, budgets)]
+
+
+def _numbers(study: Study, agent: str, at: Mapping[Result, list[float]]) -> Data:
     """Regret and area over the curve at each budget: [interquartile mean, and the ends of its interval if any]."""
-    results, budgets = study.of_agent(agent), study.checkpoints
-    columns = [[float(r.curve.at(n)) for r in results] for n in budgets]
-    columns += [[r.curve.area_over(n) for r in results] for n in budgets]
-    means, ends = study.interquartile_means(agent, np.array(columns))
+    means, ends = study.interquartile_means(agent, np.array([at[result] for result in study.of_agent(agent)]).T)
     cells = [[_short(mean), *([] if ends is None else map(_short, ends[:, i]))] for i, mean in enumerate(means)]
-    return {"regret": cells[: len(budgets)], "aocc": cells[len(budgets) :]}
+    return {"regret": cells[: len(cells) // 2], "aocc": cells[len(cells) // 2 :]}
 
 
 def _curves(study: Study, agent: str) -> Data:

@@ -1,9 +1,11 @@
-"""The files of the page. Data are scripts that hand over JSON, since a page from disk may read nothing else."""
+"""The files of the page. Data are scripts that hand over JSON, since a page from disk may read nothing else.
+
+They are written in place: a board is built in a folder aside, see :mod:`bioseq_gym.leaderboard`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -53,6 +55,4 @@ def _write_data(folder: Path, name: str, data: Any) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".new.{path.name}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Packing: from run directories to a submission, each ledger replayed on the way."""
+"""Packing: from run directories, and from the runs of other submissions, to a submission; all is replayed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
+from bioseq_gym.labels import agent_label, marked_labels
 from bioseq_gym.replay import run_faults
-from bioseq_gym.runs import Manifest, agent_label, marked_labels, read_manifest, read_run
+from bioseq_gym.runs import Manifest, read_manifest, read_run
 from bioseq_gym.submission.card import Card
+from bioseq_gym.submission.document import read_submission
 from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.submission.verify import faults
 from bioseq_gym.suite import load_scope
 
-Found = list[tuple[Path, Manifest]]
+Source = Path | PackedRun
+Found = list[tuple[Source, Manifest]]
 
 
 def pack(
-    directories: Iterable[Path],
+    sources: Iterable[Path],
     suite: str,
     *,
     agent: str | None = None,
@@ -29,7 +32,9 @@ def pack(
     """Pack the runs of one agent on a suite, or on one task.
 
     Args:
-        directories: run directories. Runs on other tasks are left out, and so are seeds and budgets beyond the suite's.
+        sources: run directories, and files of submissions, whose runs are taken: so parts from several machines are
+            joined, and a card is added later. Runs on other tasks are left out, and so are seeds and budgets beyond the
+            suite's.
         suite: the name of a suite or of a task.
         agent: which agent's, by its name or, where it has several settings, by its label; needed where the runs are of
             several.
@@ -45,20 +50,19 @@ def pack(
             replay. All that is wrong is named.
     """
     scope = load_scope(suite)
-    found = [(path, _manifest(path)) for path in directories]
-    found = [(path, manifest) for path, manifest in found if manifest["task"] in scope.tasks]
+    found = [entry for source in sources for entry in _found(source) if entry[1]["task"] in scope.tasks]
     if not found:
         raise UnknownName(f"no run is on {'a task of ' if scope.seeds else ''}{suite}; give the folder of its runs")
     chosen = _of_one_agent(found, agent)
     fitting = [
-        (path, manifest)
-        for path, manifest in chosen
+        (source, manifest)
+        for source, manifest in chosen
         if (scope.seeds is None or manifest["seed"] < scope.seeds) and scope.budget in (None, manifest["budget"])
     ]
     if not fitting:
         raise InvalidSubmission(f"no run has the budget of {scope.budget:,} and the seeds of {suite}; sweep it")
     name = fitting[0][1]["agent"]
-    runs, wrong = _replayed([path for path, _ in sorted(fitting, key=_task_and_seed)], abridged)
+    runs, wrong = _replayed([source for source, _ in sorted(fitting, key=_task_and_seed)], abridged)
     submission = Submission(f"the submission of {name}", scope, name, tuple(runs), card)
     wrong += faults(submission) if runs else []
     if wrong:
@@ -66,28 +70,33 @@ def pack(
     return submission
 
 
-def _manifest(path: Path) -> Manifest:
+def _found(source: Path) -> Found:
+    if source.is_file():
+        return [(run, run.manifest) for run in read_submission(source).runs]
     try:
-        return read_manifest(path)
+        return [(source, read_manifest(source))]
     except BioseqGymError as error:
         raise InvalidSubmission(str(error)) from None
 
 
-def _task_and_seed(entry: tuple[Path, Manifest]) -> tuple[str, int]:
+def _task_and_seed(entry: tuple[Source, Manifest]) -> tuple[str, int]:
     return entry[1]["task"], entry[1]["seed"]
 
 
-def _replayed(paths: Iterable[Path], abridged: bool) -> tuple[list[PackedRun], list[str]]:
-    """The runs that replay, packed one by one, and what is wrong with the others."""
+def _replayed(sources: Iterable[Source], abridged: bool) -> tuple[list[PackedRun], list[str]]:
+    """The runs that replay, packed one by one, and what is wrong with the others. Packed ones are replayed later."""
     runs, wrong = [], []
-    for path in paths:
+    for source in sources:
+        if isinstance(source, PackedRun):
+            runs.append(source.abridged() if abridged else source)
+            continue
         try:
-            run = read_run(path)
+            run = read_run(source)
         except BioseqGymError as error:
             wrong.append(str(error))
             continue
         if found := run_faults(run):
-            wrong += [f"{path}: {fault}" for fault in found]
+            wrong += [f"{source}: {fault}" for fault in found]
         else:
             runs.append(PackedRun.of(run, abridged))
     return runs, wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,14 @@ class PackedRun:
         sequences, values = run.ledger.sequences, run.ledger.values
         asked, calls = run.ledger.asked_counts, run.ledger.call_numbers
         places = np.arange(1, len(values) + 1, dtype=np.uint32)
-        numbers = distinct_share(asked), diversity(sequences, values)
-        if abridged:
-            places = RegretCurve.of(values, run_task(run.manifest).initial_value).evaluations[1:].astype(np.uint32)
-        kept = places.astype(np.intp) - 1
-        return cls(run.manifest, *numbers, places, asked[kept], calls[kept], sequences[kept])
+        packed = cls(run.manifest, distinct_share(asked), diversity(sequences, values), places, asked, calls, sequences)
+        return packed.abridged() if abridged else packed
+
+    def abridged(self) -> PackedRun:
+        """The run with only the records that improved on all before."""
+        kept = RegretCurve.of(self.values(), self.task.initial_value).evaluations[1:] - 1
+        columns = self.places[kept], self.asked[kept], self.calls[kept], self.tokens[kept]
+        return PackedRun(self.manifest, self.distinct, self.diversity, *columns)
 
     @property
     def task(self) -> Task:
@@ -141,11 +145,17 @@ class Submission:
         """``whole`` or ``abridged``."""
         return WHOLE if self.whole else ABRIDGED
 
-    @property
+    @cached_property
     def setting(self) -> str:
         """Agent, settings, and whether it knew the constraints, as canonical JSON: a board has each once."""
         config = self.runs[0].manifest["config"]
         return json.dumps([self.agent, config, self.constraints_known], sort_keys=True)
+
+    @cached_property
+    def ledgers(self) -> frozenset[tuple[str, str]]:
+        """Task and digest of each ledger that is not empty."""
+        manifests = [run.manifest for run in self.runs]
+        return frozenset((m["task"], m["ledger_sha256"]) for m in manifests if m["evaluations"])
 
     def results(self, budget: int | None = None) -> list[Result]:
         """The numbers of each run, see :meth:`PackedRun.result`."""

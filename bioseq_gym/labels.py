@@ -1,0 +1,60 @@
+"""What tables call an agent: its name, whether it knew the constraints, and its settings where there are several."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MOST_SHOWN = 3
+# A stranger's settings may hold any text, and labels go into Markdown: what is not as plain as this is not shown.
+_PLAIN = re.compile(r"-?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
+_LONGEST = 24
+
+
+def agent_label(agent: str, constraints_known: bool) -> str:
+    """An agent's name in a table."""
+    return f"{agent} (constraints known)" if constraints_known else agent
+
+
+def marked_labels(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Labels that tell agents apart.
+
+    Args:
+        pairs: of each run its agent's label, and its settings as canonical JSON of an object.
+
+    Returns:
+        Of each run the label; where an agent has several settings, with those that differ, as ``llome objective=sft``;
+        or, where these are many or not plain, with a mark of them all, as ``llome #63e8``.
+    """
+    configs: dict[str, set[str]] = defaultdict(set)
+    for label, config in pairs:
+        configs[label].add(config)
+    marks = {label: _marks(found) for label, found in configs.items()}
+    return [label + marks[label][config] for label, config in pairs]
+
+
+def _marks(configs: set[str]) -> dict[str, str]:
+    """What to put behind the label for each of the settings."""
+    if len(configs) == 1:
+        return dict.fromkeys(configs, "")
+    parsed = {config: json.loads(config) for config in configs}
+    keys = sorted({key for settings in parsed.values() for key in settings})
+    differing = [key for key in keys if len({_text(settings, key) for settings in parsed.values()}) > 1]
+    named = {
+        config: "".join(f" {key}={_text(settings, key)}" for key in differing if key in settings)
+        for config, settings in parsed.items()
+    }
+    words = [word for settings in parsed.values() for key in differing for word in (key, _text(settings, key))]
+    plain = all(len(word) <= _LONGEST and _PLAIN.fullmatch(word) for word in words)
+    if plain and len(differing) <= _MOST_SHOWN and len(set(named.values())) == len(configs):
+        return named
+    return {config: f" #{hashlib.sha256(config.encode()).hexdigest()[:4]}" for config in configs}
+
+
+def _text(settings: Mapping[str, Any], key: str) -> str:
+    value = settings.get(key)
+    return value if isinstance(value, str) else json.dumps(value)
