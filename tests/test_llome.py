@@ -221,7 +221,7 @@ def test_a_state_is_kept_whole(finished: Path) -> None:
         {"objective": "sft", "old_data": 0.3},
         {"weights": "official", "micro_batch": 1},
         {"round_0": "genetic-holo", "generations": 1},
-        {"distance": "edit", "neutral": True, "masked": False},
+        {"distance": "edit", "neutral": True, "masked": False, "targets": 5},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
