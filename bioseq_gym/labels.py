@@ -7,9 +7,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-_MOST_SHOWN = 3
+_MOST_SHOWN, _MOST_TRIED = 3, 8
 # A stranger's settings may hold any text, and labels go into Markdown: what is not as plain as this is not shown.
 _PLAIN = re.compile(r"-?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _LONGEST = 24
@@ -27,8 +28,8 @@ def marked_labels(pairs: Sequence[tuple[str, str]]) -> list[str]:
         pairs: of each run its agent's label, and its settings as canonical JSON of an object.
 
     Returns:
-        Of each run the label; where an agent has several settings, with those that differ, as ``llome objective=sft``;
-        or, where these are many or not plain, with a mark of them all, as ``llome #63e8``.
+        Of each run the label; where an agent has several settings, with the few that tell them apart, as ``llome
+        objective=sft``; or, where these are many or not plain, with a mark of them all, as ``llome #63e8``.
     """
     configs: dict[str, set[str]] = defaultdict(set)
     for label, config in pairs:
@@ -43,16 +44,23 @@ def _marks(configs: set[str]) -> dict[str, str]:
         return dict.fromkeys(configs, "")
     parsed = {config: json.loads(config) for config in configs}
     keys = sorted({key for settings in parsed.values() for key in settings})
-    differing = [key for key in keys if len({_text(settings, key) for settings in parsed.values()}) > 1]
-    named = {
-        config: "".join(f" {key}={_text(settings, key)}" for key in differing if key in settings)
-        for config, settings in parsed.items()
-    }
-    words = [word for settings in parsed.values() for key in differing for word in (key, _text(settings, key))]
-    plain = all(len(word) <= _LONGEST and _PLAIN.fullmatch(word) for word in words)
-    if plain and len(differing) <= _MOST_SHOWN and len(set(named.values())) == len(configs):
-        return named
+    values = {key: {_text(settings, key) for settings in parsed.values()} for key in keys}
+    differing = [key for key in keys if len(values[key]) > 1 and all(map(_is_plain, [key, *values[key]]))]
+    # Settings that are words say more than numbers do.
+    differing.sort(key=lambda key: not all(isinstance(settings.get(key), str) for settings in parsed.values()))
+    for few in (chosen for n in range(1, _MOST_SHOWN + 1) for chosen in combinations(differing[:_MOST_TRIED], n)):
+        named = {config: _named(settings, few) for config, settings in parsed.items()}
+        if len(set(named.values())) == len(configs):
+            return named
     return {config: f" #{hashlib.sha256(config.encode()).hexdigest()[:4]}" for config in configs}
+
+
+def _named(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return "".join(f" {key}={_text(settings, key)}" for key in keys if key in settings)
+
+
+def _is_plain(word: str) -> bool:
+    return len(word) <= _LONGEST and _PLAIN.fullmatch(word) is not None
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str:

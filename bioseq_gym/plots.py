@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -103,7 +103,7 @@ def plot_rounds(
         if crowded:
             _legend_beside(figure, [(line, agent) for agent, line in lines.items()])
         else:
-            figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(5, len(lines)), frameon=False)
+            figure.legend(lines.values(), lines, loc="outside lower center", ncols=_columns(lines), frameon=False)
         figure.savefig(path, **_FILE)
     return path
 
@@ -184,7 +184,12 @@ def _legend(figure: Any, free: Sequence[Any], entries: Sequence[tuple[Any, str]]
         legend = free[0].legend(handles, names, loc="upper left", ncols=columns, borderaxespad=0.0, **look)
         legend.set_in_layout(False)  # it is wider than its cell, and would push the columns apart
     else:
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), **look)
+        figure.legend(handles, names, loc="outside lower center", ncols=_columns(names), **look)
+
+
+def _columns(names: Collection[str]) -> int:
+    """Of a legend below the panels, that its longest names fit."""
+    return max(1, min(5, len(names), 120 // (8 + max(map(len, names)))))
 
 
 def _legend_beside(figure: Any, entries: Sequence[tuple[Any, str]]) -> None:

@@ -109,13 +109,15 @@ def test_a_study_that_is_not_balanced_is_refused(more: Any, message: str) -> Non
     ("settings", "labels"),
     [
         ([{"x": 1, "y": 2}, {"x": 1, "y": 3}], ["a y=2", "a y=3"]),
-        ([{}, {"x": -0.5, "z": "by-5"}], ["a", "a x=-0.5 z=by-5"]),
+        ([{}, {"x": -0.5, "z": "by-5"}], ["a", "a x=-0.5"]),  # one is enough
+        ([{"x": 1, "z": "u"}, {"x": 2, "z": "v"}], ["a z=u", "a z=v"]),  # words before numbers
+        ([{"x": 1, "y": 1}, {"x": 1, "y": 2}, {"x": 2, "y": 1}], ["a x=1 y=1", "a x=1 y=2", "a x=2 y=1"]),
         ([{"x": None}, {}], ["a #", "a #"]),  # a setting that is not there is as null
         ([{"x": True}, {"x": "true"}], ["a #", "a #"]),  # which read alike
         ([{"x": "<b>"}, {"x": 1}], ["a #", "a #"]),
         ([{"*x*": 0}, {"*x*": 1}], ["a #", "a #"]),
         ([{"x": [1]}, {"x": 1}], ["a #", "a #"]),
-        ([dict.fromkeys("wxyz", 0), dict.fromkeys("wxyz", 1)], ["a #", "a #"]),
+        ([{key: int(key == one) for key in "wxyz"} for one in "wxyz-"], ["a #"] * 5),  # which takes four
     ],
 )
 def test_settings_of_one_agent_are_told_apart(settings: list[dict[str, Any]], labels: list[str]) -> None:
