@@ -26,7 +26,7 @@ from bioseq_gym.submission.reproduced import Reproduction
 from bioseq_gym.suite import TARGETS, load_task
 
 Data = dict[str, Any]
-POINTS = 40
+POINTS = 60
 """Of a curve, evenly spread on the logarithmic axis."""
 _ADDRESSES = ("paper", "code")
 _MARKUP = re.compile(r"(?:\*\*(?P<b>.+?)\*\*|\*(?P<i>.+?)\*|`(?P<code>.+?)`)", re.DOTALL)
