@@ -52,7 +52,9 @@ def _marks(configs: set[str]) -> dict[str, str]:
         named = {config: _named(settings, few) for config, settings in parsed.items()}
         if len(set(named.values())) == len(configs):
             return named
-    return {config: f" #{hashlib.sha256(config.encode()).hexdigest()[:4]}" for config in configs}
+    digests = {config: hashlib.sha256(config.encode()).hexdigest() for config in configs}
+    length = next(n for n in range(4, 65) if len({digest[:n] for digest in digests.values()}) == len(configs))
+    return {config: f" #{digest[:length]}" for config, digest in digests.items()}
 
 
 def _named(settings: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Studies and their report: what is read and refused, and the page."""
 
+import json
 import random
 import re
 import struct
@@ -13,6 +14,7 @@ from studies import TASKS, large, result, results, study
 
 from bioseq_gym import InvalidRun, MissingDependency, load_task
 from bioseq_gym.agent import Agent, load_agent
+from bioseq_gym.labels import marked_labels
 from bioseq_gym.plots import line_styles, plot_ecdf
 from bioseq_gym.report import (
     ECDF,
@@ -123,6 +125,14 @@ def test_a_study_that_is_not_balanced_is_refused(more: Any, message: str) -> Non
 def test_settings_of_one_agent_are_told_apart(settings: list[dict[str, Any]], labels: list[str]) -> None:
     made = Study.of([*(result("a", **one) for one in settings), result("b", x="*")])
     assert [re.sub(" #[0-9a-f]{4}", " #", agent) for agent in made.agents] == [*labels, "b"]
+
+
+def test_many_settings_of_one_agent_are_told_apart() -> None:
+    configs = [json.dumps({"text": f"<{i}>"}) for i in range(500)]
+    labels = marked_labels([("a", config) for config in configs])
+    assert len(set(labels)) == 500
+    assert {len(label) for label in labels} == {len("a #01234")}  # with four digits two would be the same
+    assert marked_labels([("a", config) for config in configs[:2]])[0] == labels[0][:7]
 
 
 def test_lines_of_one_agent_are_told_apart() -> None:
