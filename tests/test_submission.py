@@ -122,7 +122,8 @@ def test_one_agent_of_several_is_chosen_by_its_label(runs: list[Path], others: l
         pack(everything, "smoke", agent="genetc")
     assert pack(everything, "smoke", agent="random").agent == "random"
     small = [edited(path, tmp_path / path.name, config={"children": 7}) for path in runs]
-    with pytest.raises(UnknownName, match=r"the runs are of 2 agents: 'genetic children=100', 'genetic children=7'") as refused:
+    several = "the runs are of 2 agents: 'genetic children=100', 'genetic children=7'"
+    with pytest.raises(UnknownName, match=several) as refused:
         pack([*runs, *small], "smoke", agent="genetic")
     labels = str(refused.value).split("'")[1:4:2]
     assert {pack([*runs, *small], "smoke", agent=label).setting for label in labels} == {
