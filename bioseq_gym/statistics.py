@@ -112,11 +112,12 @@ def interquartile_interval(
     """
     n = len(strata)
     rows = np.ascontiguousarray(values, np.float64).reshape(-1, n)
+    rows, back = np.unique(rows, axis=0, return_inverse=True)  # curves of few runs change at few of their points
     order = np.argsort(rows, axis=-1)
     counts, means = np.zeros((n, resamples), np.int32), np.zeros((len(rows), resamples))
     _middle_means(np.take_along_axis(rows, order, axis=-1), order, resampled(strata, rng, resamples), counts, means)
     ends: Floats = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-    return ends.reshape(2, *values.shape[:-1])
+    return ends[:, back.ravel()].reshape(2, *values.shape[:-1])
 
 
 @compiled
