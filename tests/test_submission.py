@@ -282,3 +282,7 @@ def test_parts_are_joined_and_a_card_is_added_later(
     forged = saved(stating(best_value=0.5)(whole), tmp_path / "d.zip")
     with pytest.raises(InvalidSubmission, match=r"states best_value = 0\.5"):
         pack([forged], "smoke")
+    forged = saved(put("tokens", 0, 200)(whole), tmp_path / "e.zip")
+    for short in (False, True):
+        with pytest.raises(InvalidSubmission, match="it holds the token 200, outside of"):
+            pack([forged], "smoke", abridged=short)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
@@ -67,7 +68,9 @@ def pack(
     wrong += faults(submission) if runs else []
     if wrong:
         raise InvalidSubmission(f"{submission.name} on {suite} can't be packed: {'; '.join(wrong)}")
-    return submission
+    if abridged:  # not before: what does not replay has no values to go by
+        runs = [run.abridged() if run.whole else run for run in runs]
+    return replace(submission, runs=tuple(runs))
 
 
 def _found(source: Path) -> Found:
@@ -84,11 +87,11 @@ def _task_and_seed(entry: tuple[Source, Manifest]) -> tuple[str, int]:
 
 
 def _replayed(sources: Iterable[Source], abridged: bool) -> tuple[list[PackedRun], list[str]]:
-    """The runs that replay, packed one by one, and what is wrong with the others. Packed ones are replayed later."""
+    """The runs that replay, packed one by one, and what is wrong with the others. Packed ones stay as they are."""
     runs, wrong = [], []
     for source in sources:
         if isinstance(source, PackedRun):
-            runs.append(source.abridged() if abridged else source)
+            runs.append(source)
             continue
         try:
             run = read_run(source)
