@@ -134,8 +134,8 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
 
 def board_table(submissions: Sequence[Submission]) -> Table:
     """The report's table of regret, the best agent first, with what else is to be known of each row."""
-    study, labels = _study(submissions)
-    return with_columns(regret_table(study, ranked(study)), _columns(labels))
+    study, entries = _study(submissions)
+    return with_columns(regret_table(study, ranked(study)), _columns(entries))
 
 
 def file_name(submission: Submission) -> str:
@@ -199,29 +199,31 @@ def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
             )
 
 
-def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Submission]]:
-    """The study of the submissions, and which one each of its agents is."""
-    pairs = [(result, submission) for submission in submissions for result in submission.results()]
+def _study(submissions: Sequence[Submission]) -> tuple[Study, dict[str, Entry]]:
+    """The study of the submissions, and which row of the board each of its agents is."""
+    pairs = [(result, entry) for entry in map(_entry, submissions) for result in entry.submission.results()]
     results = [result for result, _ in pairs]
-    labels = dict(zip(agent_labels(results), (submission for _, submission in pairs), strict=True))
-    return Study.of(results), labels
+    return Study.of(results), dict(zip(agent_labels(results), (entry for _, entry in pairs), strict=True))
+
+
+def _entry(submission: Submission) -> Entry:
+    return Entry(submission, _reproduction(submission))
 
 
 def _write_pages(root: Path, name: str, board: Sequence[Submission]) -> Path:
-    study, labels = _study(board)
-    write_board(root, name, study, {label: Entry(s, _reproduction(s)) for label, s in labels.items()})
-    columns = _columns(labels)
-    columns["ledgers"] = {label: f"[{s.kind}]({SUBMISSIONS}/{Path(s.name).name})" for label, s in labels.items()}
-    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}", _cards(labels), columns))
+    study, entries = _study(board)
+    write_board(root, name, study, entries)
+    columns = _columns(entries)
+    columns["ledgers"] = {label: f"[{entry.submission.kind}]({entry.file})" for label, entry in entries.items()}
+    return write_report(study, root / name, Front(name, f"{_ROWS}\n\n{_TRUST}", _cards(entries), columns))
 
 
-def _columns(labels: Mapping[str, Submission]) -> dict[str, dict[str, str]]:
+def _columns(entries: Mapping[str, Entry]) -> dict[str, dict[str, str]]:
     """What a board's table says of each row beside its numbers."""
-    found = {label: _reproduction(submission) for label, submission in labels.items()}
     return {
-        "constraints": {label: "known" if s.constraints_known else "black box" for label, s in labels.items()},
-        "reproduced": {label: record.verdict if record else "" for label, record in found.items()},
-        "ledgers": {label: submission.kind for label, submission in labels.items()},
+        "constraints": {label: entry.constraints for label, entry in entries.items()},
+        "reproduced": {label: entry.verdict for label, entry in entries.items()},
+        "ledgers": {label: entry.submission.kind for label, entry in entries.items()},
     }
 
 
@@ -233,13 +235,14 @@ def _write_front(root: Path) -> None:
     write_front(root, list(counts), _TRUST)
 
 
-def _cards(labels: Mapping[str, Submission]) -> str:
+def _cards(entries: Mapping[str, Entry]) -> str:
     """What the authors of each row say of it, and who ran it again, if any did."""
-    cards = [f"- {label}: {as_markdown(s.card)}" for label, s in sorted(labels.items()) if s.card is not None]
-    found = [(label, s, record) for label, s in sorted(labels.items()) if (record := _reproduction(s)) is not None]
+    rows = sorted(entries.items())
+    cards = [f"- {label}: {as_markdown(card)}" for label, entry in rows if (card := entry.submission.card) is not None]
     records = [
-        f"- {label}: {record.as_markdown()} ([record]({SUBMISSIONS}/{_record_of(Path(s.name)).name}))"
-        for label, s, record in found
+        f"- {label}: {record.as_markdown()} ([record]({_record_of(Path(entry.file))}))"
+        for label, entry in rows
+        if (record := entry.reproduction) is not None
     ]
     parts = [(_CARDS, cards), (_REPRODUCED, records)]
     return "\n\n".join(text + "\n\n" + "\n".join(lines) for text, lines in parts if lines)

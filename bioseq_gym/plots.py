@@ -127,9 +127,7 @@ def _draw(study: Study, agents: Sequence[str], path: PathLike, panel: Panel, lab
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    panels = study.by_shape()
-    if len(panels) > 1:
-        panels = {f"all {len(study.tasks)} tasks": study, **panels}
+    panels = study.groups()
     last = max(10, study.longest)
     first = 10 ** max(0, math.floor(math.log10(last)) - 2)  # before, all agents are near the initial solution
     spread = np.concatenate([np.geomspace(first, last, POINTS), np.linspace(first, last, POINTS)])

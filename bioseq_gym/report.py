@@ -86,9 +86,9 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
     return page
 
 
-def check_page(page: Path) -> None:
-    """Raise InvalidRun if there is a page that this program did not make."""
-    if page.exists() and not page.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+def check_page(page: Path, start: str = MARK) -> None:
+    """Raise InvalidRun if there is a page that this program did not make, which begins with ``start``."""
+    if page.exists() and not page.read_text(encoding="utf-8", errors="replace").startswith(start):
         raise InvalidRun(f"{page} is there and was not made by bioseq-gym; give another folder, or move it away")
 
 

@@ -142,6 +142,11 @@ class Study:
             shapes[s.V, s.L, s.c, s.k, s.q, s.epistasis].append(task)
         return {_shape_name(*shape): self._on(shapes[shape]) for shape in sorted(shapes)}
 
+    def groups(self) -> dict[str, Study]:
+        """What a reader can look at by itself: all tasks, where they are of several shapes, and those of each shape."""
+        shapes = self.by_shape()
+        return shapes if len(shapes) == 1 else {f"all {len(self.tasks)} tasks": self, **shapes}
+
     def _on(self, tasks: list[str]) -> Study:
         return Study(self.budget, {agent: {t: of_task[t] for t in tasks} for agent, of_task in self.results.items()})
 

@@ -49,6 +49,21 @@ class Entry:
         """Its name in addresses: that of its file."""
         return Path(self.submission.name).stem
 
+    @property
+    def file(self) -> str:
+        """Its file, from the folder of the board."""
+        return f"{SUBMISSIONS}/{Path(self.submission.name).name}"
+
+    @property
+    def constraints(self) -> str:
+        """``known`` to the agent, or a ``black box``."""
+        return "known" if self.submission.constraints_known else "black box"
+
+    @property
+    def verdict(self) -> str:
+        """Of the reproduction; empty if there is none."""
+        return self.reproduction.verdict if self.reproduction else ""
+
 
 def index(boards: Sequence[str], trust: str) -> Data:
     """What the page needs at once.
@@ -63,37 +78,37 @@ def index(boards: Sequence[str], trust: str) -> Data:
     }
 
 
-def board(name: str, study: Study, entries: Mapping[str, Entry]) -> Data:
+def board(name: str, study: Study, groups: Mapping[str, Study], entries: Mapping[str, Entry]) -> Data:
     """The table of a board; its rows, the best first, are in the order of numbers that are not rounded.
 
     Args:
         name: of the suite or task.
         study: the results of all its submissions.
+        groups: of the study, see :meth:`Study.groups`.
         entries: the submission of each of the study's agents.
     """
-    groups = _groups(study)
-    areas = {agent: [r.curve.area_over(study.budget) for r in study.of_agent(agent)] for agent in entries}
-    best_first = sorted(entries, key=lambda agent: (-interquartile_mean(np.array(areas[agent])), agent))
+    areas = {agent: interquartile_mean(np.array([r.area for r in study.of_agent(agent)])) for agent in entries}
+    best_first = sorted(entries, key=lambda agent: (-areas[agent], agent))
     return {
         "name": name,
         "budgets": study.checkpoints,
         "grid": grid(study.budget).tolist(),
         "groups": [{"name": title, "tasks": part.tasks} for title, part in groups.items()],
-        "rows": [_row(agent, entries[agent], groups) for agent in best_first],
+        "rows": [_row(study, agent, entries[agent], groups) for agent in best_first],
     }
 
 
-def submission(study: Study, agent: str, entry: Entry) -> Data:
-    """All that the page shows of one submission, which is ``agent`` in the ``study`` of its board."""
+def submission(study: Study, groups: Mapping[str, Study], agent: str, entry: Entry) -> Data:
+    """All that the page shows of one submission: of ``agent`` in the ``study`` of its board and in its ``groups``."""
     card = entry.submission.card or {}
     return {
         "card": [[key, text] for key, text in card_lines(card) if key not in _ADDRESSES],
         "links": {key: card[key] for key in _ADDRESSES if key in card},
-        "file": f"{SUBMISSIONS}/{Path(entry.submission.name).name}",
+        "file": entry.file,
         "digest": digest(entry.submission),
         "reproduction": entry.reproduction and f"{entry.reproduction.summary}, {entry.reproduction.by or 'unsigned'}",
         "config": json.dumps(entry.submission.runs[0].manifest["config"], indent=1, sort_keys=True),
-        "curves": [_curves(part, agent) for part in _groups(study).values()],
+        "curves": [_curves(part, agent) for part in groups.values()],
         "runs": [
             _run(run, result, study.checkpoints)
             for run, result in zip(entry.submission.runs, study.of_agent(agent), strict=True)
@@ -112,21 +127,14 @@ def grid(budget: int) -> NDArray[np.int64]:
     return np.unique(np.rint(np.geomspace(max(1.0, budget / 300), budget, POINTS)).astype(np.int64))
 
 
-def _groups(study: Study) -> dict[str, Study]:
-    """What a reader can choose: all tasks, or those of one shape."""
-    shapes = study.by_shape()
-    return shapes if len(shapes) == 1 else {f"all {len(study.tasks)} tasks": study, **shapes}
-
-
-def _row(agent: str, entry: Entry, groups: Mapping[str, Study]) -> Data:
-    study = next(iter(groups.values()))
+def _row(study: Study, agent: str, entry: Entry, groups: Mapping[str, Study]) -> Data:
     results = study.of_agent(agent)
     at = {r: _at(r, study.checkpoints) for r in results}  # each is in two groups, with all tasks and with its shape
     return {
         "id": entry.id,
         "label": agent.removesuffix(" (constraints known)"),
-        "constraints": "known" if entry.submission.constraints_known else "black box",
-        "reproduced": entry.reproduction.verdict if entry.reproduction else "",
+        "constraints": entry.constraints,
+        "reproduced": entry.verdict,
         "ledgers": entry.submission.kind,
         "runs": len(results),
         "wall": round(float(np.median([result.wall_s for result in results])), 1),
@@ -163,7 +171,7 @@ def _run(run: PackedRun, result: Result, budgets: Sequence[int]) -> Data:
         "task": result.task,
         "seed": result.seed,
         "evaluations": result.evaluations,
-        "regret": [_short(float(result.curve.at(n))) for n in budgets],
+        "regret": [_short(x) for x in result.curve.at(budgets)],
         "wall": result.wall_s,
         "ledger": run.manifest["ledger_sha256"],
         "best": result.solution.tolist(),

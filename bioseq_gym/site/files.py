@@ -11,19 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bioseq_gym.errors import InvalidRun
+from bioseq_gym.report import MARK, check_page
 from bioseq_gym.site import content
 from bioseq_gym.study import Study
 
 INDEX, SITE = "index.html", "site"
-_MARK = "<!-- Made by bioseq-gym; not edited by hand. -->"
+_FIRST = f"<!doctype html>\n{MARK}"
 
 
 def check_site(root: Path) -> None:
     """Raise InvalidRun if the page of ``root`` was not made by this program."""
-    page = root / INDEX
-    if page.exists() and _MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise InvalidRun(f"{page} is there and was not made by bioseq-gym; give another folder, or move it away")
+    check_page(root / INDEX, _FIRST)
 
 
 def write_front(root: Path, boards: Sequence[str], trust: str) -> None:
@@ -40,11 +38,11 @@ def write_front(root: Path, boards: Sequence[str], trust: str) -> None:
 
 def write_board(root: Path, name: str, study: Study, entries: Mapping[str, content.Entry]) -> None:
     """Write the data of the board ``name``; see :func:`bioseq_gym.site.content.board` for the other arguments."""
-    folder = root / SITE
-    _write_data(folder, f"{name}/board", content.board(name, study, entries))
+    folder, groups = root / SITE, study.groups()
+    _write_data(folder, f"{name}/board", content.board(name, study, groups, entries))
     _write_data(folder, f"{name}/tasks", content.tasks(study.tasks))
     for agent, entry in entries.items():
-        _write_data(folder, f"{name}/of/{entry.id}", content.submission(study, agent, entry))
+        _write_data(folder, f"{name}/of/{entry.id}", content.submission(study, groups, agent, entry))
 
 
 def _write_data(folder: Path, name: str, data: Any) -> None:

@@ -41,18 +41,17 @@ function chart(title, grid, lines) {
     svg.append(shape("polyline", { class: "curve look-" + line.look, points: steps(line.values).join(" ") }));
   }
   const pointer = shape("line", { class: "pointer", x1: -9, x2: -9, y1: TOP, y2: HEIGHT - BOTTOM });
-  const readout = make("p", { class: "readout", "aria-hidden": "true" });
-  readout.textContent = "\u00a0";
+  const readout = make("p", { class: "readout", "aria-hidden": "true" }, "\u00a0");
   svg.append(pointer);
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const share = (((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
     const n = 10 ** (first + Math.min(1, Math.max(0, share)) * span);
-    const i = grid.findLastIndex((point) => point <= n * 1.0001);
-    pointer.setAttribute("x1", x(grid[Math.max(i, 0)]));
-    pointer.setAttribute("x2", x(grid[Math.max(i, 0)]));
-    const found = lines.map((line) => line.label + " " + line.values[Math.max(i, 0)].toFixed(3));
-    readout.textContent = grid[Math.max(i, 0)].toLocaleString("en") + ": " + found.join(", ");
+    const i = Math.max(0, grid.findLastIndex((point) => point <= n * 1.0001));
+    pointer.setAttribute("x1", x(grid[i]));
+    pointer.setAttribute("x2", x(grid[i]));
+    const found = lines.map((line) => line.label + " " + line.values[i].toFixed(3));
+    readout.textContent = grid[i].toLocaleString("en") + ": " + found.join(", ");
   });
   return make("figure", {}, make("figcaption", {}, title), svg, readout);
 }
