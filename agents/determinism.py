@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,3 +32,13 @@ def own_generators() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
+
+
+@contextmanager
+def young_garbage() -> Iterator[None]:
+    """Let a library that collects garbage, as ``Trainer`` does, look only at what was made within."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

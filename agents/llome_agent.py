@@ -99,7 +99,7 @@ class Config:
     temperatures: int = setting(
         3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1
     )
-    samples: int = setting(4, "edits that a trajectory samples in an iteration", low=1)
+    samples: int = setting(1, "edits that a trajectory samples in an iteration", low=1)
     masked: bool = setting(True, "never write a transition that answers have proven forbidden; scratch models only")
     # selection
     round_size: int = setting(250, "evaluations per round", low=1)

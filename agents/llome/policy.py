@@ -38,16 +38,15 @@ class Encoded:
     def __init__(self, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], padding: int) -> None:
         before, after = max(map(len, prompts)), max(map(len, targets), default=0)
         shape = (len(prompts), before + after)
-        self.ids = torch.full(shape, padding, dtype=torch.int64)
-        self.mask = torch.zeros(shape, dtype=torch.int64)
-        self.target = torch.zeros(shape, dtype=torch.bool)
+        ids, mask, target = np.full(shape, padding), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
         for row, prompt in enumerate(prompts):  # prompts end where targets begin, so that all are written in step
-            self.ids[row, before - len(prompt) : before] = torch.tensor(prompt)
-            self.mask[row, before - len(prompt) : before] = 1
-        for row, target in enumerate(targets):
-            self.ids[row, before : before + len(target)] = torch.tensor(target)
-            self.mask[row, before : before + len(target)] = 1
-            self.target[row, before : before + len(target)] = True
+            ids[row, before - len(prompt) : before] = prompt
+            mask[row, before - len(prompt) : before] = 1
+        for row, tokens in enumerate(targets):
+            ids[row, before : before + len(tokens)] = tokens
+            mask[row, before : before + len(tokens)] = 1
+            target[row, before : before + len(tokens)] = True
+        self.ids, self.mask, self.target = (torch.from_numpy(part) for part in (ids, mask, target))
 
 
 def target_log_likelihood(model: Any, ids: Tensor, mask: Tensor, target: Tensor) -> Tensor:

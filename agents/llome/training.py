@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from bioseq_gym.agents.determinism import own_generators
+from bioseq_gym.agents.determinism import own_generators, young_garbage
 from bioseq_gym.agents.llome.codec import Tokens
 from bioseq_gym.agents.llome.objectives import dpo_loss, marge_loss, sft_loss
 from bioseq_gym.agents.llome.policy import Encoded, Floats, Policy, target_log_likelihood
@@ -293,7 +293,7 @@ def _train_here(policy: Policy, data: PairData, recipe: Recipe, directory: Path)
         bf16=policy.device.type == "cuda" and torch.cuda.is_bf16_supported(),
         seed=recipe.seed,
     )
-    with own_generators():
+    with own_generators(), young_garbage():
         trainer = ObjectiveTrainer(
             recipe,
             model=policy.model,
