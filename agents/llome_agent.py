@@ -10,6 +10,9 @@ The outer loop spends evaluations; the inner loop does not:
    asking for values.
 4. Evaluate candidates that the model finds likely, and go back to 2.
 
+While there are no pairs, since nothing is worth more than 0, and where the model writes nothing new, a round of our own
+genetic algorithm stands in for 2 to 4.
+
 ``paper`` is the published setting: a pretrained model that reads and writes lists of numbers; it wants a GPU.
 ``scratch``, the default, trains a small GPT-NeoX with one token for each state. It departs from the paper where that
 was better: the model learns to copy first, pairs are nearer, rounds shorter, transitions proven forbidden are not
@@ -24,7 +27,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +47,7 @@ from bioseq_gym.agents.llome.pairs import Pairs, near_pairs, rejected
 from bioseq_gym.agents.llome.policy import Policy
 from bioseq_gym.agents.llome.proposals import Pool, propose, temperatures
 from bioseq_gym.agents.llome.training import PairData, Recipe, train
-from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.errors import BudgetExhausted, InvalidConfig
 
 logger = logging.getLogger("bioseq_gym.agents.llome")
 
@@ -86,7 +89,7 @@ class Config:
     copy_steps: int = setting(400, "steps in which a model from scratch first learns to copy random sequences", low=0)
     first_epochs: int = setting(3, "passes over the pairs in the first round, when the model knows nothing", low=1)
     epochs: int = setting(3, "passes over the pairs in each later round", low=1)
-    most_steps: int = setting(30, "optimizer steps in a round at most; 0: what the epochs have", low=0)
+    most_steps: int = setting(30, "optimizer steps in each later round; 0: as many as its epochs have", low=0)
     batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
     micro_batch: int = setting(32, "pairs that a process computes at a time", low=1)
     processes: int = setting(1, "processes that train, started by accelerate launch", low=1)
@@ -97,7 +100,7 @@ class Config:
     seeds: int = setting(50, "best sequences that the inner loop edits", low=1)
     iterations: int = setting(3, "edits in a row without asking for values", low=1)
     temperatures: int = setting(
-        3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1
+        3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1, high=6
     )
     samples: int = setting(1, "edits that a trajectory samples in an iteration", low=1)
     masked: bool = setting(True, "never write a transition that answers have proven forbidden; scratch models only")
@@ -130,7 +133,7 @@ class Search:
             self._state = checkpoint.load(self._kept, self._policy, env)
         else:
             self._state = checkpoint.State.new(seed)
-        self._log = RoundLog(folder / "rounds.jsonl", max(0, len(self._state.ends) - 1))
+        self._log = RoundLog(folder / "rounds.jsonl", len(self._state.ends))
 
     def run(self) -> None:
         """Go on from the last finished round, the first time from the start."""
@@ -147,7 +150,8 @@ class Search:
         if config.round_0 not in ROUND_0:
             raise InvalidConfig(f"--round-0 of llome is {config.round_0!r}; give one of {', '.join(ROUND_0)}")
         if config.round_0 == "genetic-holo":
-            evolve_holo(self._env, config.generations, rng, HoloConfig())
+            with suppress(BudgetExhausted):  # where less is left than a generation takes
+                evolve_holo(self._env, config.generations, rng, HoloConfig())
         else:
             self._breed(config.warmup)
 
@@ -162,7 +166,7 @@ class Search:
         changed = rng.random(shape) < COPY_CHANGES / self._env.length
         y[changed] = rng.integers(self._env.vocabulary_size, size=changed.sum(), dtype=np.uint8)
         recipe = replace(self._recipe("sft"), epochs=1, most_steps=0)
-        train(self._policy, PairData.of(self._policy, x, y, np.zeros(len(x))), recipe, self._folder / "training-0")
+        self._fit(PairData.of(self._policy, x, y, np.zeros(len(x))), recipe)
 
     def _round(self) -> None:
         config, state, env = self._config, self._state, self._env
@@ -176,7 +180,7 @@ class Search:
         if pool is None or not len(pool.sequences):
             logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
             self._breed(config.round_size)
-            self._finish_round(None)
+            self._finish_round(state.distance if pool is None else pool.distance)
             return
         written = time.perf_counter()
         chosen = self._select(pool, min(config.round_size, env.remaining))
@@ -214,7 +218,7 @@ class Search:
 
     def _train(self, sequences: Tokens, values: Floats) -> dict[str, Any]:
         """Train on pairs of what is given; empty if there are none."""
-        config, rng, number = self._config, self._state.rng, len(self._state.ends)
+        config, rng = self._config, self._state.rng
         near: dict[str, Any] = {
             "neighbours": config.neighbours,
             "distance": config.distance,
@@ -233,21 +237,26 @@ class Search:
             return {}
         most = config.most_steps * config.batch_size or len(pairs.x)  # the rest is not trained on
         pairs = Pairs(pairs.x[:most], pairs.y[:most], pairs.rewards[:most])
-        objective = "sft" if number == 1 else config.objective
+        objective = config.objective if self._state.trained else "sft"
         worse = sequences[rejected(sequences, values, pairs, **near)] if objective == "dpo" else None
         recipe = self._recipe(objective)
-        directory = self._folder / f"training-{number}"
         data = PairData.of(self._policy, sequences[pairs.x], sequences[pairs.y], pairs.rewards, worse)
+        found = self._fit(data, recipe)
+        self._state.trained = True
+        return {"objective": objective, "pairs": len(pairs.x), **found}
+
+    def _fit(self, data: PairData, recipe: Recipe) -> dict[str, float]:
+        directory = self._folder / f"training-{len(self._state.ends)}"
         found = train(self._policy, data, recipe, directory)
         shutil.rmtree(directory, ignore_errors=True)
-        return {"objective": objective, "pairs": len(pairs.x), **found}
+        return found
 
     def _recipe(self, objective: str) -> Recipe:
         shared = Recipe.__dataclass_fields__.keys() & self._config.__dataclass_fields__.keys()
         settings = {name: getattr(self._config, name) for name in shared - {"objective", "epochs"}}
-        first = len(self._state.ends) == 1
-        settings["most_steps"] = 0 if first else self._config.most_steps
-        epochs = self._config.first_epochs if first else self._config.epochs
+        trained = self._state.trained
+        settings["most_steps"] = self._config.most_steps if trained else 0
+        epochs = self._config.epochs if trained else self._config.first_epochs
         return Recipe(objective, epochs=epochs, seed=int(self._state.rng.integers(2**31)), **settings)
 
     def _propose(self, sequences: Tokens, values: Floats, transitions: LearnedTransitions) -> Pool:

@@ -328,7 +328,7 @@ replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and ane
 
 _ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
 is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
-had to learn that from infeasible answers, as a *black box*."""
+state that they were not, and learned it from infeasible answers, as a *black box*."""
 
 _TRUST = """**What a row proves.** The sequences in its submission have the values that its regret is computed from:
 each was scored again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every
@@ -339,8 +339,8 @@ feasible and distinct shares, diversity and the digest are only stated. The wall
 with the same settings and seeds gets the whole ledgers, and can compare their digests.
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
-one that asked, with that seed; that all that was asked is there, in the order in which it was asked, and was not picked
-from more; that the runs were not picked from several; and how long they took."""
+one that asked, with that seed; that it was not shown the constraints; that all that was asked is there, in the order in
+which it was asked, and was not picked from more; that the runs were not picked from several; and how long they took."""
 
 _CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 

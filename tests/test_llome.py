@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import torch
 from bioseq_gym import EvaluationBudget, InvalidConfig, InvalidLedger
 from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome import checkpoint
-from bioseq_gym.agents.llome.diagnostics import calibration, pairwise_distance, position_entropy
+from bioseq_gym.agents.llome.diagnostics import RoundLog, calibration, pairwise_distance, position_entropy
 from bioseq_gym.agents.llome.pairs import near_pairs
 from bioseq_gym.agents.llome.policy import Policy
 from bioseq_gym.agents.llome.proposals import Pool, propose, temperatures
@@ -250,6 +251,36 @@ def test_a_task_whose_values_are_all_zero_falls_back_to_the_genetic_algorithm(ca
         AGENT.run(env, 0, replace(SMALL, warmup=100, round_size=100))
     assert (env.remaining, env.ledger.best_value) == (0, 0.0)
     assert "a round of the genetic algorithm instead" in caplog.text
+
+
+def test_the_first_training_is_supervised_whenever_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where round 1 has no pairs, a round of the genetic algorithm goes before it."""
+    calls: list[int] = []
+
+    def later(sequences: Any, values: Any, **settings: Any) -> Any:
+        calls.append(len(sequences))
+        return near_pairs(sequences, values if len(calls) > 1 else np.zeros(len(values)), **settings)
+
+    monkeypatch.setattr("bioseq_gym.agents.llome_agent.near_pairs", later)
+    run(path=tmp_path / "ledger.bin", first_epochs=7)
+    lines = rounds(tmp_path / "ledger.bin")
+    assert [(line["round"], line["objective"]) for line in lines] == [(2, "sft"), (3, "marge")]
+    assert lines[0]["steps"] == 7 * math.ceil(lines[0]["pairs"] / SMALL.batch_size)
+    assert lines[1]["steps"] == SMALL.most_steps
+
+
+def test_what_is_left_when_no_generation_fits_is_spent_too() -> None:
+    assert run(budget=200, round_0="genetic-holo", generations=10).remaining == 0
+
+
+def test_rounds_that_did_not_end_leave_no_line(tmp_path: Path) -> None:
+    log = RoundLog(tmp_path / "rounds.jsonl", 0)
+    for number in (1, 3, 4):  # 2 was one of the genetic algorithm
+        log.add(round=number)
+    with (tmp_path / "rounds.jsonl").open("a") as file:
+        file.write('{"round": 2')
+    RoundLog(tmp_path / "rounds.jsonl", 4).add(round=4)
+    assert [json.loads(line)["round"] for line in (tmp_path / "rounds.jsonl").read_text().splitlines()] == [1, 3, 4]
 
 
 @pytest.mark.parametrize(

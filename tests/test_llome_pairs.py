@@ -7,7 +7,7 @@ import pytest
 
 from bioseq_gym import InvalidConfig
 from bioseq_gym.agents.llome import pairs as pairs_module
-from bioseq_gym.agents.llome.pairs import near_pairs, rejected
+from bioseq_gym.agents.llome.pairs import Pairs, near_pairs, rejected
 
 ALL = {
     "targets": 10, "neighbours": 10, "distance": "hamming", "radius": 1.0, "infeasible_share": 0.5, "neutral": True
@@ -86,6 +86,20 @@ def test_what_is_rejected_is_near_x_and_no_better() -> None:
         drawn |= set(zip(pairs.x.tolist(), worse.tolist(), strict=True))
     # within one position: 0 has 4 (infeasible), 1 has 0 and, as good, 3; each x may be its own copy
     assert drawn == {(0, 0), (0, 4), (1, 1), (1, 0), (1, 3), (2, 2), (3, 3), (3, 1), (4, 4)}
+
+
+def test_what_is_rejected_comes_from_all_that_is_as_near() -> None:
+    sequences = np.arange(100, dtype=np.uint8)[:, None].repeat(8, axis=1)
+    pairs = Pairs(np.zeros(50, np.int64), np.zeros(50, np.int64), np.zeros(50))
+    worse = {
+        int(i)
+        for seed in range(10)
+        for i in rejected(
+            sequences, np.zeros(100), pairs, neighbours=5, distance="any", radius=1.0, rng=np.random.default_rng(seed)
+        )
+    }
+    assert len(worse) > 30
+    assert max(worse) > 50
 
 
 def test_many_sequences_are_searched_approximately(monkeypatch: pytest.MonkeyPatch) -> None:

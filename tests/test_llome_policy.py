@@ -2,17 +2,22 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from bioseq_gym import InvalidConfig
 from bioseq_gym.agents.determinism import threads
+from bioseq_gym.agents.llome import policy as policies
+from bioseq_gym.agents.llome import training
 from bioseq_gym.agents.llome.codec import TextCodec, TokenCodec
-from bioseq_gym.agents.llome.policy import Policy
+from bioseq_gym.agents.llome.policy import Encoded, Policy, target_log_likelihood
+from bioseq_gym.agents.llome.training import PairData, Recipe, train
 
 SCRATCH = {"model": "", "size": "0.1M", "lora_rank": 0, "device": "cpu", "seed": 0}
 X = np.array([[0, 1, 2, 3, 4], [5, 5, 0, 0, 1]], np.uint8)
@@ -204,3 +209,48 @@ def test_a_state_is_a_copy_that_can_be_put_back(policy: Policy) -> None:
     assert not math.isclose(other.log_likelihood(X, X)[0], policy.log_likelihood(X, X)[0])
     other.load_state(policy.state())
     np.testing.assert_array_equal(other.log_likelihood(X, X), policy.log_likelihood(X, X))
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_where_bfloat16_is_computed_in_small_steps_still_count(
+    lora_rank: int, pretrained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper's learning rate is 1e-6, and most weights are so large that bfloat16 rounds that away."""
+    for module in (policies, training):
+        monkeypatch.setattr(module, "computes_bfloat16", lambda _: True)
+    policy = Policy.make(12, 5, **SCRATCH | {"model": pretrained, "lora_rank": lora_rank})  # type: ignore[arg-type]
+    frozen = {p.dtype for p in policy.model.parameters() if not p.requires_grad}
+    assert frozen == ({torch.bfloat16} if lora_rank else set())
+    before = policy.state()
+    y = np.arange(60, dtype=np.uint8).reshape(12, 5) % 12
+    edits, likelihoods = policy.sample(y, 2, np.ones(12), None, torch.Generator().manual_seed(0))
+    assert len(edits) == 12
+    assert np.isfinite(likelihoods).all()
+    data = PairData.of(policy, y[::-1], y, np.zeros(12))
+    train(policy, data, Recipe("sft", batch_size=4, micro_batch=4, learning_rate=1e-6), tmp_path)
+    moved = {name: (after != before[name]).float().mean().item() for name, after in policy.state().items()}
+    # an adapter's first factor has no gradient before the second one, which starts at 0, has moved
+    assert min(share for name, share in moved.items() if "query_key_value" in name and "lora_A" not in name) > 0.9
+
+
+def test_positions_are_given_to_a_model_that_several_processes_share() -> None:
+    """As ``DistributedDataParallel`` holds it: what it takes is not in its signature."""
+
+    class Shared(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *inputs: Any, **settings: Any) -> Any:
+            return self.module(*inputs, **settings)
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=32, n_embd=16, n_layer=1, n_head=2)).eval()
+    padded = Encoded([[1, 2, 3, 4, 5], [6, 7]], [[1, 2], [3, 4]], 0)
+    parts = padded.ids, padded.mask, padded.target
+    alone = Encoded([[6, 7]], [[3, 4]], 0)
+    with torch.no_grad():
+        plain, shared = (target_log_likelihood(m, *parts) for m in (model, Shared(model)))
+        expected = target_log_likelihood(model, alone.ids, alone.mask, alone.target)
+    assert torch.equal(plain, shared)
+    assert plain[1].item() == pytest.approx(expected.item(), rel=1e-5)

@@ -1,6 +1,7 @@
 """LLOME's training loop: one objective over the effective batch, however it is cut."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from bioseq_gym import InvalidConfig
 from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome.policy import Policy
-from bioseq_gym.agents.llome.training import PairData, Recipe, train
+from bioseq_gym.agents.llome.training import WEIGHTS_FILE, PairData, Recipe, train
 
 rng = np.random.default_rng(0)
 X = rng.integers(0, 6, (32, 8)).astype(np.uint8)
@@ -103,6 +104,28 @@ def test_a_training_that_was_cut_goes_on_from_its_checkpoint(tmp_path: Path) -> 
     resumed, found = trained("sft", tmp_path / "cut", epochs=3, save_steps=3)
     assert found["steps"] == 6
     assert apart(whole, resumed) < 0.05
+
+
+@pytest.mark.parametrize("left", ["nothing", "half a state", "no state"])
+def test_a_checkpoint_that_was_cut_is_passed_over(left: str, tmp_path: Path) -> None:
+    """The next one is gone on from; with none that is whole the training starts anew."""
+    _, expected = trained("marge", tmp_path / "whole", epochs=3)
+    trained("marge", tmp_path / "cut", epochs=3, most_steps=3, save_steps=3)
+    newer = tmp_path / "cut" / "checkpoint-5"
+    newer.mkdir()
+    if left != "nothing":
+        (newer / WEIGHTS_FILE).write_bytes(b"half of")
+    if left == "half a state":
+        (newer / "trainer_state.json").write_text('{"global_step": 5,')
+    _, found = trained("marge", tmp_path / "cut", epochs=3, save_steps=3)
+    assert found == pytest.approx(expected, rel=1e-3)  # of the steps before it was cut, too
+    shutil.rmtree(tmp_path / "cut" / "checkpoint-6")
+    assert trained("marge", tmp_path / "cut", epochs=3, save_steps=3)[1]["steps"] == 6
+
+
+def test_a_training_that_was_cut_after_its_last_checkpoint_says_what_it_did(tmp_path: Path) -> None:
+    first = trained("marge", tmp_path, epochs=3, save_steps=3)[1]
+    assert trained("marge", tmp_path, epochs=3, save_steps=3)[1] == first
 
 
 @pytest.mark.parametrize(

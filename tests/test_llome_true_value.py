@@ -32,11 +32,11 @@ def test_it_takes_the_best_of_the_pool_and_is_charged_for_those_alone(tmp_path: 
     assert env.remaining == 10
 
 
-def test_its_name_says_so() -> None:
+def test_its_name_says_so(tmp_path: Path) -> None:
     agent = load_agent(str(FILE))
     assert agent.name == "llome-cheating"
     assert agent.config == SCRATCH
     env = EvaluationBudget(gymnasium.make("Ehrlich-v0", V=8, L=12, c=2, k=3, seed=77), 10)
-    search = agent.run.__globals__["CheatingSearch"](env, 0, SCRATCH, Path())
+    search = agent.run.__globals__["CheatingSearch"](env, 0, SCRATCH, tmp_path)
     with pytest.raises(InvalidConfig, match="this one is in none; give it one of those"):
         search._select(None, 1)

@@ -28,12 +28,14 @@ class State:
         generator: of the model's writing.
         ends: evaluations at the end of each round, round 0 first.
         distance: mean Hamming distance of the last round's edits, as a share of L; None before the first.
+        trained: whether the model has learned from pairs.
     """
 
     rng: np.random.Generator
     generator: torch.Generator
     ends: list[int]
     distance: float | None = None
+    trained: bool = False
 
     @classmethod
     def new(cls, seed: int) -> State:
@@ -48,6 +50,7 @@ def save(path: Path, state: State, policy: Policy, env: EvaluationBudget) -> Non
         "rng": state.rng.bit_generator.state,
         "ends": state.ends,
         "distance": state.distance,
+        "trained": state.trained,
         "position": ledger.position,
         "asked": ledger.asked,
         "calls": ledger.calls,
@@ -70,4 +73,4 @@ def load(path: Path, policy: Policy, env: EvaluationBudget) -> State:
     rng = np.random.default_rng()
     rng.bit_generator.state = facts["rng"]
     env.ledger.skip_to(facts["position"], facts["asked"], facts["calls"])
-    return State(rng, generator, facts["ends"], facts["distance"])
+    return State(rng, generator, facts["ends"], facts["distance"], facts["trained"])

@@ -19,7 +19,6 @@ Tokens = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 BINS = 10
-PAIRED = 500  # sequences whose pairwise distances are taken
 
 
 def calibration(likelihoods: Floats, values: Floats) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def collapse(pool: Pool) -> dict[str, Any]:
         "copies": pool.copies / n,
         "distance": pool.distance,
         "entropy": position_entropy(pool.sequences),
-        "pairwise": pairwise_distance(pool.sequences[:: max(1, len(pool.sequences) // PAIRED)]),
+        "pairwise": pairwise_distance(pool.sequences),
     }
 
 
@@ -91,20 +90,19 @@ class RoundLog:
     """The file of a run with one line for each round.
 
     Args:
-        path: of the file; None: nothing is written.
-        rounds: lines that are kept of one that is there; the rest was written by a process that was killed.
+        path: of the file.
+        rounds: how many were finished, round 0 among them. What is there of others is dropped: a process that was
+            killed wrote it.
     """
 
-    def __init__(self, path: Path | None, rounds: int) -> None:
+    def __init__(self, path: Path, rounds: int) -> None:
         self._path = path
-        if path is None:
-            return
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(lines[:rounds]), encoding="utf-8")
+        finished = [line for line in lines if line.endswith("\n") and json.loads(line)["round"] < rounds]
+        path.write_text("".join(finished), encoding="utf-8")
 
     def add(self, **facts: Any) -> None:
-        """Append a line."""
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts) + "\n")
+        """Append a line for ``round``."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")

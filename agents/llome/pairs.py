@@ -96,7 +96,7 @@ def rejected(
         sequences: (n, L) as for :func:`near_pairs`.
         values: (n,) as there.
         pairs: of it.
-        neighbours: of x among which it is drawn.
+        neighbours: of x among which it is drawn, the nearest; ties at random.
         distance: as for :func:`near_pairs`.
         radius: as there.
         rng: of the draws.
@@ -107,7 +107,7 @@ def rejected(
     unique, of_pair = np.unique(pairs.x, return_inverse=True)
     choices = []
     for x, near, apart in zip(unique.tolist(), *_near(sequences, unique, neighbours, distance, radius), strict=True):
-        worse = near[np.argsort(apart, kind="stable")[:neighbours]]
+        worse = near[np.argsort(apart + rng.random(len(near)), kind="stable")[:neighbours]]
         choices.append(np.append(worse[(values[worse] <= values[x]) & (worse != x)], x))
     return np.array([rng.choice(choices[i]) for i in of_pair], np.int64)
 

@@ -82,8 +82,9 @@ class Policy:
         """A policy from scratch, or, where ``model`` is not empty, a pretrained one.
 
         From scratch it is a GPT-NeoX, which is Pythia's architecture, of that ``size``, with one id for each state.
-        Otherwise it is any causal language model of transformers, with the text form of the paper. Its numbers are
-        bfloat16 where the device computes with them and float32 elsewhere; code that comes with a model is never run.
+        Otherwise it is any causal language model of transformers, with the text form of the paper; code that comes with
+        a model is never run. Where the device computes in bfloat16 it does. Weights that are trained are float32 all
+        the same, since bfloat16 rounds away steps as small as the paper's; those that adapters leave alone are not.
 
         Args:
             V: vocabulary size.
@@ -121,7 +122,8 @@ class Policy:
         for i in range(0, len(x), ROWS // 4):
             batch = self.encode(x[i : i + ROWS // 4], y[i : i + ROWS // 4])
             parts = (part.to(self.device) for part in (batch.ids, batch.mask, batch.target))
-            found.append(target_log_likelihood(self.model, *parts).cpu().double().numpy())
+            with self._precision():
+                found.append(target_log_likelihood(self.model, *parts).cpu().double().numpy())
         return np.concatenate([*found, np.empty(0)])
 
     def sample(
@@ -130,7 +132,7 @@ class Policy:
         """Write ``count`` edits of each x.
 
         Args:
-            x: (B, L) seeds; each is read once.
+            x: (B, L) seeds; each distinct one is read once.
             count: edits per seed.
             temperatures: (B,) of the sampling; 1 is the model's own distribution, 0 the most likely id each time.
             forbidden: (V, V) transitions that are not written, by a model that writes states; None: everything may be.
@@ -155,12 +157,14 @@ class Policy:
         self, x: Tokens, count: int, temperatures: Floats, forbidden: NDArray[np.bool_] | None, rng: torch.Generator
     ) -> tuple[list[list[int]], Floats]:
         """The ids of B * count edits, and the mean log-likelihood of each, (B * count,)."""
-        prompts, device = self.encode(x), self.device
+        distinct, where = np.unique(x, axis=0, return_inverse=True)
+        prompts, device = self.encode(distinct), self.device
         mask = prompts.mask.to(device)
         cache = _cache(self.model.config)
         out = self._step(prompts.ids.to(device), mask, cache)
-        cache.batch_repeat_interleave(count)
-        logits, mask = out.repeat_interleave(count, dim=0), mask.repeat_interleave(count, dim=0)
+        rows = torch.from_numpy(np.repeat(where, count)).to(device)
+        cache.batch_select_indices(rows)
+        logits, mask = out[rows], mask[rows]
         heat = torch.from_numpy(np.repeat(temperatures, count)).to(device, torch.float32)[:, None]
         barred = None if forbidden is None else torch.from_numpy(forbidden).to(device)
         stop = torch.tensor(sorted(self.codec.stop), device=device)
@@ -187,11 +191,15 @@ class Policy:
     def _step(self, ids: Tensor, mask: Tensor, cache: Cache) -> Tensor:
         """The logits (B, ids) behind ``ids`` (B, T), which are added to ``cache``; ``mask`` is of all that is in it."""
         places = {name: where[:, -ids.shape[1] :] for name, where in _places(self.model, mask).items()}
-        out = self.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1, **places
-        )
+        with self._precision():
+            out = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1, **places
+            )
         logits: Tensor = out.logits[:, -1].float()
         return logits
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bfloat16(self.device))
 
     def state(self) -> dict[str, Tensor]:
         """A copy of the weights that are trained."""
@@ -210,6 +218,11 @@ def find_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda", "auto") or (name == "cuda" and not torch.cuda.is_available()):
         raise InvalidConfig(f"--device of llome is {name!r}; give one of cpu, cuda, auto that this machine has")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether it is a GPU that does."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 class _RoomyLayer(DynamicLayer):
@@ -249,7 +262,8 @@ def _draw(logits: Tensor, heat: Tensor, rng: torch.Generator) -> Tensor:
 
 def _places(model: Any, mask: Tensor) -> dict[str, Tensor]:
     """The positions of ids that are not padding, for models whose positions don't come from distances alone."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # without adapters
+    plain = getattr(model, "module", model)  # as it is in one process
+    plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain  # without adapters
     if "position_ids" not in inspect.signature(plain.forward).parameters:
         return {}
     return {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
@@ -274,7 +288,7 @@ def _from_scratch(V: int, L: int, size: str) -> tuple[Any, Codec]:
 
 
 def _pretrained(name: str, V: int, L: int, lora_rank: int, device: torch.device) -> tuple[Any, Codec]:
-    dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    dtype = torch.bfloat16 if lora_rank and computes_bfloat16(device) else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         network = AutoModelForCausalLM.from_pretrained(name, trust_remote_code=False, dtype=dtype)

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from bioseq_gym.agents.determinism import own_generators, young_garbage
 from bioseq_gym.agents.llome.codec import Tokens
 from bioseq_gym.agents.llome.objectives import dpo_loss, marge_loss, sft_loss
-from bioseq_gym.agents.llome.policy import Encoded, Floats, Policy, target_log_likelihood
+from bioseq_gym.agents.llome.policy import Encoded, Floats, Policy, computes_bfloat16, target_log_likelihood
 from bioseq_gym.errors import InvalidConfig
 
 OBJECTIVES = ("sft", "dpo", "marge")
 WEIGHTS = ("batch", "official")
 WEIGHTS_FILE = "policy.safetensors"
+STEPS_FILE = "steps.json"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Recipe:
         batch_size: pairs in an effective batch.
         micro_batch: pairs that are computed at a time in a process.
         epochs: passes over the pairs.
-        most_steps: optimizer steps at most; 0: as many as the epochs have.
+        most_steps: optimizer steps, however many the epochs would have; 0: theirs.
         learning_rate: of AdamW.
         schedule: of the learning rate, as transformers calls it.
         save_steps: steps between checkpoints that a training that was cut goes on from; 0: none.
@@ -175,6 +178,7 @@ class ObjectiveTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: p.detach().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
         save_file(weights, folder / WEIGHTS_FILE)
+        (folder / STEPS_FILE).write_text(json.dumps([self.losses, self.effective_sample_sizes]), encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Transformers' own misses what a model names otherwise in its files, as GPT-NeoX its head (in 5.23)."""
@@ -182,6 +186,8 @@ class ObjectiveTrainer(Trainer):
         with torch.no_grad():
             for name, value in load_file(Path(resume_from_checkpoint) / WEIGHTS_FILE).items():
                 parameters[name].copy_(value)
+        steps = (Path(resume_from_checkpoint) / STEPS_FILE).read_text(encoding="utf-8")
+        self.losses, self.effective_sample_sizes = json.loads(steps)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -290,9 +296,10 @@ def _train_here(policy: Policy, data: PairData, recipe: Recipe, directory: Path)
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         use_cpu=policy.device.type == "cpu",
-        bf16=policy.device.type == "cuda" and torch.cuda.is_bf16_supported(),
+        bf16=computes_bfloat16(policy.device),
         seed=recipe.seed,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # else a batch is spread over all GPUs there are, and so multiplied
     with own_generators(), young_garbage():
         trainer = ObjectiveTrainer(
             recipe,
@@ -302,12 +309,20 @@ def _train_here(policy: Policy, data: PairData, recipe: Recipe, directory: Path)
             data_collator=_Collator(policy.codec.padding),
         )
         trainer.remove_callback(PrinterCallback)
-        resume = any(directory.glob("checkpoint-*")) if directory.is_dir() else False
-        trainer.train(resume_from_checkpoint=resume)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(directory))
     policy.model.eval()
     losses, sizes = trainer.losses, trainer.effective_sample_sizes
     found = {"loss": float(np.mean(losses[len(losses) // 2 :])), "steps": trainer.state.global_step}
     return found | ({"effective_sample_size": float(np.mean(sizes))} if sizes else {})
+
+
+def _last_checkpoint(directory: Path) -> str | None:
+    """The newest whole one. Of one that a killed process was writing the state, which comes last, is missing or cut."""
+    for folder in sorted(directory.glob("checkpoint-*"), key=lambda folder: -int(folder.name.split("-")[1])):
+        with suppress(OSError, ValueError):
+            json.loads((folder / TRAINER_STATE_NAME).read_bytes())
+            return str(folder)
+    return None
 
 
 def _launched(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -> dict[str, float]:
