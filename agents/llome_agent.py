@@ -139,7 +139,8 @@ class Search:
         """Go on from the last finished round, the first time from the start."""
         if not self._state.ends:
             self._collect()
-            self._learn_to_copy()
+            if not self._env.done:
+                self._learn_to_copy()
             self._finish_round(None)
         while not self._env.done:
             self._round()
