@@ -4,7 +4,7 @@ The outer loop spends evaluations; the inner loop does not:
 
 1. Round 0 collects data with a genetic algorithm.
 2. Turn what was evaluated into pairs (x, y) of near neighbours, y better, and train pi(y|x) on them: by supervised
-   fine-tuning in the first round, by SFT, DPO or MargE in the later ones, with the model at the round's start as the
+   fine-tuning the first time, by SFT, DPO or MargE in the later rounds, with the model at the round's start as the
    reference.
 3. From the best sequences, let the model edit, again and again, following its most likely new edit of each, without
    asking for values.
@@ -80,15 +80,15 @@ class Config:
     neutral: bool = setting(False, "also train on pairs of equal value")
     old_data: float = setting(1.0, "share of old data in what pairs are made of; 1: all that there is", low=0, high=1)
     # training
-    objective: str = setting("marge", "of all rounds but the first, which is supervised: sft, dpo or marge")
+    objective: str = setting("marge", "of all trainings but the first, which is supervised: sft, dpo or marge")
     alpha: float = setting(1.0, "weight of MargE's reverse KL", low=0.0)
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
     weights: str = setting("batch", "where MargE's weights are normalised: batch, or official for each micro-batch")
     clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
     dpo_beta: float = setting(0.1, "of DPO", low=0.0)
     copy_steps: int = setting(400, "steps in which a model from scratch first learns to copy random sequences", low=0)
-    first_epochs: int = setting(3, "passes over the pairs in the first round, when the model knows nothing", low=1)
-    epochs: int = setting(3, "passes over the pairs in each later round", low=1)
+    first_epochs: int = setting(3, "passes over the pairs the first time, when the model knows nothing", low=1)
+    epochs: int = setting(3, "passes over the pairs in later rounds, if most_steps is 0", low=1)
     most_steps: int = setting(30, "optimizer steps in each later round; 0: as many as its epochs have", low=0)
     batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
     micro_batch: int = setting(32, "pairs that a process computes at a time", low=1)

@@ -20,15 +20,10 @@ Other than in LLOME:
 - it is trained every 20 tests, in rounds of six steps;
 - once the motifs are known, it is not asked any more.
 
-Did it help? The model's word is better than the table's: on two functions in each of four shapes, the surprise at a
-child's fate, in nats and before it was learned from, was lower by 0.006 (L=32), 0.047 (L=128), 0.015 (V=8, L=128, c=8)
-and 0.013 (V=32, L=128, c=8), each at least three standard errors over tests; with a learning rate of 2e-3 it was higher
-in two and lower in one. But the search did not gain: over 2,000 evaluations of four functions in each of these shapes
-its mean regret was 0.041 ± 0.020 higher than without the model, both in batches of 5. Batches are what helps: 5 instead
-of 20 brought 0.074 ± 0.017. On 36 functions that nothing was chosen by, six in each of six shapes, two runs of 10,000
-evaluations, the area over the convergence curve was .200 of neutral drift, .224 of this, and .227 of ``neutral-drift
---preset by-5``, which takes 0.4 s instead of 7; the intervals of the last two overlap. With ``--steps 0`` the model
-stays silent.
+Did it help? Not the search; its smaller batches do. On 36 functions that nothing was chosen by, six in each of six
+shapes, two runs of 10,000 evaluations, the area over the convergence curve was .200 of neutral drift, .224 of this, and
+.227 of ``neutral-drift --preset by-5``, which takes 0.4 s instead of 7; the intervals of the last two overlap
+(``benchmarks/llome`` has the command). With ``--steps 0`` the model stays silent.
 """
 
 from __future__ import annotations
