@@ -1,7 +1,9 @@
 """LLOME's training loop: one objective over the effective batch, however it is cut."""
 
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,34 @@ def test_two_processes_make_the_step_of_one(tmp_path: Path) -> None:
     together, gathered = trained("marge", tmp_path / "together", micro_batch=4, processes=2)
     assert apart(alone, together) < 0.05
     assert gathered == pytest.approx(found, rel=1e-5)
+
+
+ENDED = """terminate called without an active exception
+E1126 07:04:47.869000 27411 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: -6) local_rank: 1
+Traceback (most recent call last):
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+=======================================================
+"""
+RAISED = """[rank1]: Traceback (most recent call last):
+[rank1]:   File "agents/llome/training.py", line 1, in main
+[rank1]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (ENDED, "exitcode: -6"),
+        (RAISED + ENDED, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ("", "no error was printed"),
+    ],
+)
+def test_processes_that_fail_say_why(said: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts are what torchrun printed of a process that aborted, and of one that raised, shortened."""
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", said))
+    with pytest.raises(InvalidConfig, match=rf"in 2 processes failed: {re.escape(cause)};.*give --processes 1"):
+        trained("sft", tmp_path, processes=2)
+    assert (tmp_path / "launch.log").read_text() == said
 
 
 def test_official_weights_of_single_pairs_are_rescaled_sft(tmp_path: Path) -> None:

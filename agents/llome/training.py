@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -340,13 +341,21 @@ def _launched(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -
     own = os.environ | ({"ACCELERATE_USE_CPU": "true"} if policy.device.type == "cpu" else {})
     done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
     if done.returncode:
+        (directory / "launch.log").write_text(done.stderr, encoding="utf-8")
         raise InvalidConfig(
-            f"llome's training in {recipe.processes} processes failed: {done.stderr.strip().splitlines()[-1]}; "
-            "see that accelerate launch works here, or give --processes 1"
+            f"llome's training in {recipe.processes} processes failed: {_cause(done.stderr)}; all that they said is in "
+            f"{directory / 'launch.log'}; see that accelerate launch works here, or give --processes 1"
         )
     policy.load_state(load_file(directory / "after.safetensors"))
     found: dict[str, float] = json.loads((directory / "found.json").read_text(encoding="utf-8"))
     return found
+
+
+def _cause(said: str) -> str:
+    """The first error that a process of several raised, or else how the first of them ended."""
+    raised = re.search(r"^\[?(?:rank\d+\]: )?([\w.]+(?:Error|Exception|Config): .+)$", said, re.MULTILINE)
+    ended = re.search(r"failed \((exitcode: .+?)\)", said)
+    return raised.group(1) if raised else ended.group(1) if ended else "no error was printed"
 
 
 def main(directory: str) -> None:
@@ -359,6 +368,8 @@ def main(directory: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         save_file(policy.state(), folder / "after.safetensors")
         (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
+    # one that ends with its group alive now and then aborts: a thread of gloo's is still running
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
