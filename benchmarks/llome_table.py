@@ -1,0 +1,68 @@
+"""Median regret of each agent on each function, after five numbers of evaluations, as Markdown.
+
+    python benchmarks/llome_table.py RUN [RUN ...]
+
+The runs may have several budgets: a run of 30,000 also counts after 10,000, since no agent here looks at its budget. Of
+two runs of one agent, task and seed the longer counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bioseq_gym.runs import Result
+from bioseq_gym.study import agent_labels, find_runs, read_study
+from bioseq_gym.suite import load_task
+
+EVALUATIONS = (1_000, 2_000, 5_000, 10_000, 30_000)
+
+
+def read(paths: Sequence[str]) -> dict[str, dict[str, list[Result]]]:
+    """The results of each task and agent, of each seed that of the largest budget."""
+    studies = [read_study([path]) for path in find_runs(paths, unfinished=True)]
+    results = [result for study in studies for agent in study.agents for result in study.of_agent(agent)]
+    found: dict[tuple[str, str, int], Result] = {}
+    for label, result in sorted(zip(agent_labels(results), results, strict=True), key=lambda pair: pair[1].budget):
+        found[result.task, label, result.seed] = result
+    of: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    for (task, label, _), result in sorted(found.items()):
+        of[task][label].append(result)
+    return of
+
+
+def cell(results: Sequence[Result], evaluations: int) -> str:
+    """Median, quartiles, and how many runs, of those whose budget is so large."""
+    regrets = [float(r.curve.at(evaluations)) for r in results if r.budget >= evaluations]
+    if not regrets:
+        return "–"
+    low, median, high = (f"{q:.3f}" for q in np.quantile(regrets, (0.25, 0.5, 0.75)))
+    return f"{median} [{low}, {high}] ({len(regrets)})"
+
+
+def table(of: Mapping[str, Mapping[str, Sequence[Result]]]) -> str:
+    """A line for each function and agent."""
+    lines = [
+        "| function | agent | " + " | ".join(f"{n:,}" for n in EVALUATIONS) + " |",
+        "|---|---|" + "---:|" * len(EVALUATIONS),
+    ]
+    for task, of_task in of.items():
+        s = load_task(task).spec
+        for agent, results in of_task.items():
+            cells = [cell(results, n) for n in EVALUATIONS]
+            lines.append(f"| V={s.V}, L={s.L}, c={s.c}, k={s.k}, q={s.q} | {agent} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, folders of them, or submissions")
+    print(table(read(parser.parse_args().runs)))
+
+
+if __name__ == "__main__":
+    main()
