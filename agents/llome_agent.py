@@ -43,7 +43,7 @@ from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.agents.genetic_agent import HoloConfig, best_first, evolve, evolve_holo
 from bioseq_gym.agents.llome import checkpoint
 from bioseq_gym.agents.llome.diagnostics import RoundLog, calibration, collapse
-from bioseq_gym.agents.llome.pairs import Pairs, near_pairs, rejected
+from bioseq_gym.agents.llome.pairs import Pairs, check_distance, near_pairs, rejected
 from bioseq_gym.agents.llome.policy import Policy
 from bioseq_gym.agents.llome.proposals import Pool, propose, temperatures
 from bioseq_gym.agents.llome.training import PairData, Recipe, train
@@ -83,18 +83,22 @@ class Config:
     objective: str = setting("marge", "of all trainings but the first, which is supervised: sft, dpo or marge")
     alpha: float = setting(1.0, "weight of MargE's reverse KL", low=0.0)
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
-    weights: str = setting("batch", "where MargE's weights are normalised: batch, or official for each micro-batch")
+    weights: str = setting(
+        "batch", "where MargE's weights are normalised: batch, or official for each micro-batch, the authors' is 1"
+    )
     clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
     dpo_beta: float = setting(0.1, "of DPO", low=0.0)
     copy_steps: int = setting(400, "steps in which a model from scratch first learns to copy random sequences", low=0)
     first_epochs: int = setting(3, "passes over the pairs the first time, when the model knows nothing", low=1)
     epochs: int = setting(3, "passes over the pairs in later rounds, if most_steps is 0", low=1)
-    most_steps: int = setting(30, "optimizer steps in each later round; 0: as many as its epochs have", low=0)
+    most_steps: int = setting(
+        30, "optimizer steps in each later round, and batches of pairs in any; 0: as many as there are", low=0
+    )
     batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
     micro_batch: int = setting(32, "pairs that a process computes at a time", low=1)
     processes: int = setting(1, "processes that train, started by accelerate launch", low=1)
     learning_rate: float = setting(2e-3, "of AdamW", low=0.0)
-    schedule: str = setting("constant", "of the learning rate, by transformers' name")
+    schedule: str = setting("constant", "of the learning rate: constant, linear or cosine")
     save_steps: int = setting(0, "steps between checkpoints within a training; 0: none", low=0)
     # the inner loop
     seeds: int = setting(50, "best sequences that the inner loop edits", low=1)
@@ -103,7 +107,7 @@ class Config:
         3, "of the paper's six; each has a trajectory from each seed, beside a greedy one", low=1, high=6
     )
     samples: int = setting(1, "edits that a trajectory samples in an iteration", low=1)
-    masked: bool = setting(True, "never write a transition that answers have proven forbidden; scratch models only")
+    masked: bool = setting(True, "no transition that answers have proven forbidden: not written, or dropped if in text")
     # selection
     round_size: int = setting(250, "evaluations per round", low=1)
     quantile: float = setting(1.0, "candidates are drawn from this most likely share of the pool", low=0.0, high=1.0)
@@ -119,6 +123,7 @@ class Search:
     """A run: round 0, then pairs, training, proposals and evaluation until the budget is spent."""
 
     def __init__(self, env: EvaluationBudget, seed: int, config: Config, folder: Path) -> None:
+        check(config)
         self._env, self._seed, self._config, self._folder = env, seed, config, folder
         self._policy = Policy.make(
             *(env.vocabulary_size, env.length),
@@ -148,8 +153,6 @@ class Search:
     def _collect(self) -> None:
         """Round 0."""
         config, rng = self._config, self._state.rng
-        if config.round_0 not in ROUND_0:
-            raise InvalidConfig(f"--round-0 of llome is {config.round_0!r}; give one of {', '.join(ROUND_0)}")
         if config.round_0 == "genetic-holo":
             with suppress(BudgetExhausted):  # where less is left than a generation takes
                 evolve_holo(self._env, config.generations, rng, HoloConfig())
@@ -253,12 +256,14 @@ class Search:
         return found
 
     def _recipe(self, objective: str) -> Recipe:
-        shared = Recipe.__dataclass_fields__.keys() & self._config.__dataclass_fields__.keys()
-        settings = {name: getattr(self._config, name) for name in shared - {"objective", "epochs"}}
         trained = self._state.trained
-        settings["most_steps"] = self._config.most_steps if trained else 0
-        epochs = self._config.epochs if trained else self._config.first_epochs
-        return Recipe(objective, epochs=epochs, seed=int(self._state.rng.integers(2**31)), **settings)
+        return replace(
+            recipe_of(self._config),
+            objective=objective,
+            epochs=self._config.epochs if trained else self._config.first_epochs,
+            most_steps=self._config.most_steps if trained else 0,
+            seed=int(self._state.rng.integers(2**31)),
+        )
 
     def _propose(self, sequences: Tokens, values: Floats, transitions: LearnedTransitions) -> Pool:
         config = self._config
@@ -269,7 +274,7 @@ class Search:
             heat=temperatures(config.temperatures, self._state.distance),
             iterations=config.iterations,
             samples=config.samples,
-            forbidden=transitions.forbidden if config.masked and not config.model else None,
+            forbidden=transitions.forbidden if config.masked else None,
             rng=self._state.generator,
         )
 
@@ -287,6 +292,22 @@ class Search:
         self._state.ends.append(self._env.ledger.position)
         self._state.distance = distance
         checkpoint.save(self._kept, self._state, self._policy, self._env)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """How the settings say to train, after the first training."""
+    shared = Recipe.__dataclass_fields__.keys() & Config.__dataclass_fields__.keys()
+    return Recipe(**{name: getattr(config, name) for name in shared})
+
+
+def check(config: Config) -> None:
+    """Raise InvalidConfig for a setting that would fail later, when evaluations are spent."""
+    if config.round_0 not in ROUND_0:
+        raise InvalidConfig(f"--round-0 of llome is {config.round_0!r}; give one of {', '.join(ROUND_0)}")
+    if config.lora_rank and not config.model:
+        raise InvalidConfig("--lora-rank of llome is for a pretrained model; give its --model, or no rank")
+    check_distance(config.distance)
+    recipe_of(config)
 
 
 def history(env: EvaluationBudget) -> tuple[Tokens, Floats]:

@@ -102,6 +102,17 @@ def test_without_a_mask_what_is_no_sequence_is_dropped(policy: Policy) -> None:
     assert pool.sequences.max() < 6
 
 
+def test_text_with_a_forbidden_transition_is_dropped(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a codec can't bar while it is written, and the loop leaves in no pool."""
+    monkeypatch.setattr(policy.codec, "impossible", lambda *_: None)
+    forbidden = np.zeros((6, 6), bool)
+    forbidden[2, 3] = True
+    barred, free = (
+        {row.tobytes() for row in proposals(policy, set(), mask, iterations=1).sequences} for mask in (forbidden, None)
+    )
+    assert barred == {key for key in free if b"\x02\x03" not in key} < free
+
+
 def test_trajectories_follow_new_edits(policy: Policy) -> None:
     """One greedy trajectory: its second edit is of its first."""
     first = proposals(policy, set(), np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=1)
@@ -287,13 +298,23 @@ def test_rounds_that_did_not_end_leave_no_line(tmp_path: Path) -> None:
     ("wrong", "message"),
     [
         ({"round_0": "ppo"}, "--round-0 of llome is 'ppo'; give one of genetic-holo, genetic"),
-        ({"learning_rate": 1e30}, "diverged: its loss is nan; give a smaller --learning-rate"),
+        ({"distance": "cosine"}, "--distance of llome is 'cosine'; give one of hamming, edit, any"),
+        ({"objective": "pdo"}, "--objective of llome is 'pdo'; give one of sft, dpo, marge"),
+        ({"schedule": "cosin"}, "--schedule of llome is 'cosin'; give one of constant, linear, cosine"),
+        ({"lora_rank": 8}, "--lora-rank of llome is for a pretrained model; give its --model, or no rank"),
         ({"model": "./nowhere"}, "can't load the model './nowhere'"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_work_are_refused_before_anything_is_spent(wrong: dict[str, Any], message: str) -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), 330)
     with pytest.raises(InvalidConfig, match=message):
-        run(**wrong)
+        AGENT.run(env, 0, replace(SMALL, **wrong))
+    assert env.remaining == 330
+
+
+def test_a_training_that_diverges_is_told() -> None:
+    with pytest.raises(InvalidConfig, match="diverged: its loss is nan; give a smaller --learning-rate"):
+        run(learning_rate=1e30)
 
 
 def test_the_presets_are_named_in_the_documentation() -> None:

@@ -118,3 +118,23 @@ def test_many_sequences_are_searched_approximately(monkeypatch: pytest.MonkeyPat
     assert len(found[0]) > 500
     assert len(found[0] & found[1]) > 0.95 * len(found[0])
     assert found[1] <= found[0]
+
+
+@pytest.mark.parametrize("neutral", [False, True])
+def test_what_is_worse_is_found_approximately_among_many_that_are_as_good(
+    neutral: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A family of 200 equals, and 60 worse ones that are all farther from each of them than 30 of the equals are."""
+    sequences = np.zeros((260, 16), np.uint8)
+    sequences[:200, 0] = np.arange(200)
+    sequences[200:, 1:4] = np.arange(1, 61)[:, None]
+    values = np.where(np.arange(260) < 200, 1.0, 0.5)
+    settings = {**ALL, "targets": 100, "neighbours": 30, "radius": 0.25, "neutral": neutral}
+    found = []
+    for exact in (10**9, 0):
+        monkeypatch.setattr(pairs_module, "EXACT", exact)
+        pairs = near_pairs(sequences, values, rng=np.random.default_rng(0), **settings)  # type: ignore[arg-type]
+        assert (pairs.x != pairs.y).all()
+        found.append(((values[pairs.x] < 1.0).sum(), (values[pairs.x] == 1.0).sum()))
+    assert found[0] == ((0, 3000) if neutral else (3000, 0))
+    assert found[1] == pytest.approx(found[0], rel=0.05)

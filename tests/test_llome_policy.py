@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from bioseq_gym import InvalidConfig
 from bioseq_gym.agents.determinism import threads
@@ -231,6 +239,42 @@ def test_where_bfloat16_is_computed_in_small_steps_still_count(
     moved = {name: (after != before[name]).float().mean().item() for name, after in policy.state().items()}
     # an adapter's first factor has no gradient before the second one, which starts at 0, has moved
     assert min(share for name, share in moved.items() if "query_key_value" in name and "lora_A" not in name) > 0.9
+
+
+@pytest.mark.parametrize(("L", "least", "most"), [(32, 40, 120), (128, 8, 30)])
+def test_the_papers_model_writes_what_its_cache_has_room_for(L: int, least: int, most: int, pretrained: str) -> None:
+    """Of Pythia-2.8b a position takes 2 * 32 * 2560 numbers; a cache with room for twice its positions has 8 GiB."""
+    config = GPTNeoXConfig(hidden_size=2560, num_hidden_layers=32, num_attention_heads=32)
+    codec = TextCodec(PreTrainedTokenizerFast.from_pretrained(pretrained), 32, L)
+    positions = len(codec.prompt(np.full(L, 31, np.uint8))) + codec.longest
+    rows = policies._rows(config, codec, torch.device("cpu"))
+    assert least // 2 <= rows <= most
+    assert rows * 2 * positions * 2 * 32 * 2560 * 4 <= 2**33 < (rows + 1) * 2 * positions * 2 * 32 * 2560 * 4
+    assert policies._rows(
+        GPTNeoXConfig(hidden_size=64, num_hidden_layers=2), TokenCodec(32, L), torch.device("cpu")
+    ) == (policies.ROWS)
+
+
+def test_a_cache_has_the_type_of_its_values() -> None:
+    """Rotated keys are float32 under autocast, which would make it twice as large as need be."""
+    layer = policies._RoomyLayer()
+    keys = torch.arange(24, dtype=torch.float32).reshape(1, 2, 3, 4)
+    for t in range(3):
+        found = layer.update(keys[:, :, t : t + 1], keys[:, :, t : t + 1].bfloat16())
+    assert {part.dtype for part in found} == {torch.bfloat16}
+    assert all(torch.equal(part.float(), keys) for part in found)
+
+
+def test_dropout_that_is_no_module_is_off_too(policy: Policy) -> None:
+    config = OPTConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=2, ffn_dim=16, num_attention_heads=2, word_embed_proj_dim=16,
+        max_position_embeddings=32, dropout=0.5, attention_dropout=0.5, layerdrop=0.5,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    other = Policy(OPTForCausalLM(config), policy.codec, policy.device, {})
+    before = other.log_likelihood(X, X)
+    other.model.train()
+    np.testing.assert_array_equal(other.log_likelihood(X, X), before)
 
 
 def test_positions_are_given_to_a_model_that_several_processes_share() -> None:

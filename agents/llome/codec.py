@@ -19,11 +19,15 @@ class Codec(Protocol):
     """What stands between sequences of V states and the ids of a language model.
 
     Attributes:
+        V: vocabulary size.
+        L: sequence length.
         stop: ids that end what is written.
         padding: an id for the places that are masked.
         longest: ids that the writing of one sequence takes at most.
     """
 
+    V: int
+    L: int
     stop: frozenset[int]
     padding: int
     longest: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ Tokens = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-DISTANCES = ("hamming", "edit", "any")
 EXACT = 200_000_000
 """Comparisons of sequences up to which Hamming neighbours are found exactly; beyond, approximately."""
 LINKS = 32  # of a node of the graph of approximate neighbours
@@ -26,6 +24,12 @@ class Pairs(NamedTuple):
     x: Indices
     y: Indices
     rewards: Floats
+
+
+def check_distance(name: str) -> None:
+    """Raise InvalidConfig if there is no distance of that name."""
+    if name not in MEASURES:
+        raise InvalidConfig(f"--distance of llome is {name!r}; give one of {', '.join(MEASURES)}")
 
 
 def near_pairs(
@@ -63,12 +67,12 @@ def near_pairs(
     """
     best = np.lexsort((rng.random(len(values)), -values))[:targets]
     best = best[values[best] > 0.0]
+    order = np.argsort(values, kind="stable")
+    lower = np.searchsorted(values[order], values[best], side="right" if neutral else "left")
     xs, ys = [], []
-    for target, near, apart in zip(best.tolist(), *_near(sequences, best, neighbours, distance, radius), strict=True):
-        lower = values[near] < values[target]
-        if neutral:
-            lower |= (values[near] == values[target]) & (near != target)
-        near, apart = near[lower], apart[lower]
+    found = _near(sequences, best, order, lower, neighbours, distance, radius)
+    for target, near, apart in zip(best.tolist(), *found, strict=True):
+        near, apart = near[near != target], apart[near != target]
         near = near[np.argsort(apart + rng.random(len(near)), kind="stable")[:neighbours]]
         xs.append(near)
         ys.append(np.full(len(near), target))
@@ -105,35 +109,40 @@ def rejected(
         (n,) indices of sequences.
     """
     unique, of_pair = np.unique(pairs.x, return_inverse=True)
+    everything, n = np.arange(len(sequences)), np.full(len(unique), len(sequences))
     choices = []
-    for x, near, apart in zip(unique.tolist(), *_near(sequences, unique, neighbours, distance, radius), strict=True):
+    found = _near(sequences, unique, everything, n, neighbours, distance, radius)
+    for x, near, apart in zip(unique.tolist(), *found, strict=True):
         worse = near[np.argsort(apart + rng.random(len(near)), kind="stable")[:neighbours]]
         choices.append(np.append(worse[(values[worse] <= values[x]) & (worse != x)], x))
     return np.array([rng.choice(choices[i]) for i in of_pair], np.int64)
 
 
 def _near(
-    sequences: Tokens, centres: Indices, neighbours: int, distance: str, radius: float
+    sequences: Tokens,
+    centres: Indices,
+    order: Indices,
+    counts: Indices,
+    neighbours: int,
+    distance: str,
+    radius: float,
 ) -> tuple[list[Indices], list[Floats]]:
-    """Of each centre the sequences within ``radius`` L, and how far each is, as floats; of approximate ones not all."""
-    if distance not in DISTANCES:
-        raise InvalidConfig(f"--distance of llome is {distance!r}; give one of {', '.join(DISTANCES)}")
-    if distance == "any":
-        everything = np.arange(len(sequences))
-        return [everything] * len(centres), [np.zeros(len(sequences))] * len(centres)
+    """Of each of c centres the sequences within ``radius`` L, and how far each is, as floats.
+
+    ``order`` is of all n sequences, and ``counts`` (c,) says how many of the first in it a centre may have. Where they
+    are found approximately, these are most of the ``neighbours`` nearest, and the centre itself.
+    """
+    check_distance(distance)
+    most = radius * sequences.shape[1]
     if distance == "hamming" and len(centres) * len(sequences) > EXACT:
-        return _approximate(sequences, centres, neighbours, radius * sequences.shape[1])
-    measure = _edits if distance == "edit" else _hamming
-    return _exact(sequences, centres, measure, radius * sequences.shape[1])
-
-
-def _exact(
-    sequences: Tokens, centres: Indices, measure: Callable[[Tokens, Tokens], Floats], most: float
-) -> tuple[list[Indices], list[Floats]]:
+        return _approximate(sequences, centres, order, counts, neighbours, most)
+    place = np.argsort(order)
     found, apart = [], []
     for first in range(0, len(centres), 64):
-        for row in measure(sequences, sequences[centres[first : first + 64]]):
-            near = np.flatnonzero(row <= most)
+        chunk = slice(first, first + 64)
+        distances = MEASURES[distance](sequences, sequences[centres[chunk]])
+        for row, count in zip(distances, counts[chunk], strict=True):
+            near = np.flatnonzero((row <= most) & (place < count))
             found.append(near)
             apart.append(row[near])
     return found, apart
@@ -155,10 +164,22 @@ def _edits(sequences: Tokens, centres: Tokens) -> Floats:
     return np.asarray(cdist(middle, texts, scorer=Levenshtein.distance, dtype=np.int32), np.float64)
 
 
+def _any(sequences: Tokens, centres: Tokens) -> Floats:
+    """(c, n) nothing is apart."""
+    return np.zeros((len(centres), len(sequences)))
+
+
+MEASURES = {"hamming": _hamming, "edit": _edits, "any": _any}
+
+
 def _approximate(
-    sequences: Tokens, centres: Indices, neighbours: int, most: float
+    sequences: Tokens, centres: Indices, order: Indices, counts: Indices, neighbours: int, most: float
 ) -> tuple[list[Indices], list[Floats]]:
-    """Most of the nearest neighbours in the Hamming distance, in a navigable graph (Malkov and Yashunin, 2016)."""
+    """:func:`_near` in the Hamming distance, in a navigable graph (Malkov and Yashunin, 2016).
+
+    The graph grows along ``order``, and a centre is looked up when it holds what the centre may have: a search among
+    all, of which the others are dropped, would find little where the best are many and alike.
+    """
     try:
         import faiss
     except ModuleNotFoundError:
@@ -173,13 +194,16 @@ def _approximate(
     faiss.omp_set_num_threads(1)  # the order in which sequences enter the graph is part of the result
     try:
         graph = faiss.IndexBinaryHNSW(8 * bits.shape[1], LINKS)
-        graph.add(bits)
-        differing, nearest = graph.search(bits[centres], neighbours + 1)  # the first one is the sequence itself
+        differing, nearest = (np.full((len(centres), neighbours + 1), -1) for _ in range(2))
+        for count in np.unique(counts[counts > 0]):
+            graph.add(bits[order[graph.ntotal : count]])
+            due = np.flatnonzero(counts == count)
+            differing[due], nearest[due] = graph.search(bits[centres[due]], neighbours + 1)
     finally:
         faiss.omp_set_num_threads(threads)
     apart = differing / 2.0  # where tokens differ, two bits do
     within = (nearest >= 0) & (apart <= most)
-    return [row[near] for row, near in zip(nearest, within, strict=True)], [
+    return [order[row[near]] for row, near in zip(nearest, within, strict=True)], [
         row[near] for row, near in zip(apart, within, strict=True)
     ]
 

@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 SIZES = {"0.1M": (64, 2), "0.6M": (128, 3), "5M": (256, 6)}
 """Width and blocks of the models from scratch, by their number of parameters."""
 HEAD = 16  # width of an attention head
-ROWS = 1024  # sequences that are written, or scored, at a time
+ROWS = 1024  # sequences that are written at a time, at most; a quarter as many are scored
+CACHE = 8 * 2**30  # bytes that their keys and values may take
 
 
 class Encoded:
@@ -75,7 +76,11 @@ class Policy:
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
+            for name, value in vars(module).items():  # what a model hands to the function of that name
+                if isinstance(value, float) and name.endswith(("dropout", "layerdrop")):
+                    setattr(module, name, 0.0)
         self.model.eval()
+        self._rows = _rows(self.model.config, codec, device)
 
     @classmethod
     def make(cls, V: int, L: int, *, model: str, size: str, lora_rank: int, device: str, seed: int) -> Policy:
@@ -119,8 +124,9 @@ class Policy:
     def log_likelihood(self, x: Tokens, y: Tokens) -> Floats:
         """Log pi(y|x), summed over the ids of y: (B,), from (B, L) and (B, L)."""
         found = []
-        for i in range(0, len(x), ROWS // 4):
-            batch = self.encode(x[i : i + ROWS // 4], y[i : i + ROWS // 4])
+        step = max(1, self._rows // 4)
+        for i in range(0, len(x), step):
+            batch = self.encode(x[i : i + step], y[i : i + step])
             parts = (part.to(self.device) for part in (batch.ids, batch.mask, batch.target))
             with self._precision():
                 found.append(target_log_likelihood(self.model, *parts).cpu().double().numpy())
@@ -144,7 +150,7 @@ class Policy:
         """
         edits: list[list[Tokens | None]] = []
         likelihoods = []
-        step = max(1, ROWS // count)
+        step = max(1, self._rows // count)
         for i in range(0, len(x), step):
             written, found = self._write(x[i : i + step], count, temperatures[i : i + step], forbidden, rng)
             rows = [self.codec.decode(ids) for ids in written]
@@ -234,15 +240,27 @@ class _RoomyLayer(DynamicLayer):
         if n == 0:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states, value_states
-            self._room = key_states.new_empty(2, 0, 0, 0, 0)
+            self._room = value_states.new_empty(2, 0, 0, 0, 0)
             return self.keys, self.values
         end, (B, heads, _, width) = n + key_states.shape[-2], self.keys.shape
         if self._room.shape[-2] < end:
-            self._room = key_states.new_empty(2, B, heads, 2 * end, width)
+            # under autocast values are bfloat16 and keys, behind a rotation, float32, which attention rounds anyway
+            self._room = value_states.new_empty(2, B, heads, 2 * end, width)
             self._room[0, ..., :n, :], self._room[1, ..., :n, :] = self.keys, self.values
         self._room[0, ..., n:end, :], self._room[1, ..., n:end, :] = key_states, value_states
         self.keys, self.values = self._room[0, ..., :end, :], self._room[1, ..., :end, :]
         return self.keys, self.values
+
+
+def _rows(config: Any, codec: Codec, device: torch.device) -> int:
+    """Sequences of which the keys and values fit into :data:`CACHE`, with room to grow; 1 to :data:`ROWS`."""
+    config = config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    number = 2 if computes_bfloat16(device) else 4
+    ids = len(codec.prompt(np.full(codec.L, codec.V - 1, np.uint8))) + codec.longest
+    room = 2 * ids
+    return max(1, min(ROWS, CACHE // (2 * config.num_hidden_layers * heads * width * room * number)))
 
 
 def _cache(config: Any) -> Cache:

@@ -10,6 +10,7 @@ the gradients is that of one large batch, as in gradient caching (Gao et al., ar
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -31,11 +32,21 @@ from transformers.trainer import TRAINER_STATE_NAME
 from bioseq_gym.agents.determinism import own_generators, young_garbage
 from bioseq_gym.agents.llome.codec import Tokens
 from bioseq_gym.agents.llome.objectives import dpo_loss, marge_loss, sft_loss
-from bioseq_gym.agents.llome.policy import Encoded, Floats, Policy, computes_bfloat16, target_log_likelihood
+from bioseq_gym.agents.llome.policy import (
+    Encoded,
+    Floats,
+    Policy,
+    computes_bfloat16,
+    find_device,
+    target_log_likelihood,
+)
 from bioseq_gym.errors import InvalidConfig
+
+logger = logging.getLogger("bioseq_gym.agents.llome")
 
 OBJECTIVES = ("sft", "dpo", "marge")
 WEIGHTS = ("batch", "official")
+SCHEDULES = ("constant", "linear", "cosine")
 WEIGHTS_FILE = "policy.safetensors"
 STEPS_FILE = "steps.json"
 
@@ -49,14 +60,14 @@ class Recipe:
         alpha, beta: of MargE.
         dpo_beta: of DPO.
         weights: batch: MargE's weights are normalised over the effective batch; official: within each micro-batch, as
-            in the authors' code.
+            in the authors' code, whose micro-batches are of one pair.
         clip: of MargE's log-ratios, see :func:`marge_loss`.
         batch_size: pairs in an effective batch.
         micro_batch: pairs that are computed at a time in a process.
         epochs: passes over the pairs.
         most_steps: optimizer steps, however many the epochs would have; 0: theirs.
         learning_rate: of AdamW.
-        schedule: of the learning rate, as transformers calls it.
+        schedule: of the learning rate: constant, linear or cosine.
         save_steps: steps between checkpoints that a training that was cut goes on from; 0: none.
         processes: for more than one, ``accelerate launch`` starts them.
         seed: of the order of the pairs.
@@ -79,19 +90,25 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, known in (("objective", self.objective, OBJECTIVES), ("weights", self.weights, WEIGHTS)):
-            if value not in known:
+        choices = {"objective": OBJECTIVES, "weights": WEIGHTS, "schedule": SCHEDULES}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
                 raise InvalidConfig(f"--{name} of llome is {value!r}; give one of {', '.join(known)}")
-        if self.batch_size % (self.micro_batch * self.processes) and self.batch_size > self.micro_batch:
+        if self.batch_size % (self.at_a_time * self.processes):
             raise InvalidConfig(
-                f"llome's --batch-size {self.batch_size} is no multiple of --micro-batch {self.micro_batch} times "
-                f"--processes {self.processes}; make it one"
+                f"llome's --batch-size {self.batch_size} is no multiple of {self.at_a_time} pairs at a time in each of "
+                f"--processes {self.processes}; change it, or --micro-batch"
             )
+
+    @property
+    def at_a_time(self) -> int:
+        """Pairs in a micro-batch: ``micro_batch``, or what a process has of an effective batch if that is less."""
+        return max(1, min(self.micro_batch, self.batch_size // self.processes))
 
     @property
     def accumulation(self) -> int:
         """Micro-batches of one process in an effective batch."""
-        return max(1, self.batch_size // (self.micro_batch * self.processes))
+        return self.batch_size // (self.at_a_time * self.processes)
 
 
 class PairData(Dataset[dict[str, Any]]):
@@ -281,7 +298,7 @@ def train(policy: Policy, data: PairData, recipe: Recipe, directory: str | os.Pa
 def _train_here(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -> dict[str, float]:
     arguments = TrainingArguments(
         output_dir=str(directory),
-        per_device_train_batch_size=min(recipe.micro_batch, recipe.batch_size),
+        per_device_train_batch_size=recipe.at_a_time,
         gradient_accumulation_steps=recipe.accumulation,
         num_train_epochs=recipe.epochs,
         max_steps=recipe.most_steps or -1,
@@ -341,10 +358,10 @@ def _launched(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -
     own = os.environ | ({"ACCELERATE_USE_CPU": "true"} if policy.device.type == "cpu" else {})
     done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
     if done.returncode:
-        (directory / "launch.log").write_text(done.stderr, encoding="utf-8")
+        logger.error("%s", done.stderr)
         raise InvalidConfig(
-            f"llome's training in {recipe.processes} processes failed: {_cause(done.stderr)}; all that they said is in "
-            f"{directory / 'launch.log'}; see that accelerate launch works here, or give --processes 1"
+            f"llome's training in {recipe.processes} processes failed: {_cause(done.stderr)}; "
+            "see that accelerate launch works here, or give --processes 1"
         )
     policy.load_state(load_file(directory / "after.safetensors"))
     found: dict[str, float] = json.loads((directory / "found.json").read_text(encoding="utf-8"))
@@ -362,6 +379,8 @@ def main(directory: str) -> None:
     """One of the processes of :func:`_launched`."""
     folder = Path(directory)
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    if find_device(job["policy"]["device"]).type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # else all make their model on the first one
     policy = Policy.make(**job["policy"])
     policy.load_state(load_file(folder / "before.safetensors"))
     found = _train_here(policy, PairData(job["rows"]), Recipe(**job["recipe"]), folder)
