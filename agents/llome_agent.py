@@ -13,7 +13,12 @@ The outer loop spends evaluations; the inner loop does not:
 While there are no pairs, since nothing is worth more than 0, and where the model writes nothing new, a round of our own
 genetic algorithm stands in for 2 to 4.
 
-``paper`` is the published setting: a pretrained model that reads and writes lists of numbers; it wants a GPU.
+``paper`` has the published settings of MargE: a pretrained model that reads and writes lists of numbers; it wants a
+GPU. The authors' code differs: its seeds are the best of the round's pairs, which may repeat, ours of all that was
+evaluated; its trajectories may follow what is known; its likelihoods are at the temperature of the sampling, ours at 1;
+its pairs are the worse among 30 neighbours, ours 30 neighbours among the worse; and it keeps the weights that do best
+on held-out pairs, ours the last. Its SFT takes 128 pairs a step, and its DPO a beta of 0.4, a rate of 1e-7 and RMSprop.
+
 ``scratch``, the default, trains a small GPT-NeoX with one token for each state. It departs from the paper where that
 was better: the model learns to copy first, pairs are nearer, rounds shorter, transitions proven forbidden are not
 written, and candidates are drawn from all that was written, since those that it finds likely were too like their seeds.
