@@ -20,6 +20,7 @@ SUITES = {
     "ehrlich-60": "edeae3148faa39a9",
     "holo-4": "2ec40e31361e0f74",
     "llome-6": "136333af58bf4048",
+    "llome-6-10k": "ddaea91fc51a9a7f",
     "smoke": "4fe3c7c439bad9c2",
 }
 
@@ -116,11 +117,13 @@ def test_suites() -> None:
     assert [(s.name, len(set(s.tasks)), s.seeds, s.budget) for s in suites] == [
         ("smoke", 2, 2, 300),
         ("holo-4", 4, 5, 30_000),
+        ("llome-6-10k", 6, 8, 10_000),
         ("llome-6", 6, 5, 30_000),
         ("ehrlich-60", 60, 2, 30_000),
     ]
+    assert load_suite("llome-6-10k").tasks == load_suite("llome-6").tasks
     assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
-    with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6'\? See bioseq-gym tasks"):
+    with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6' or 'llome-6-10k'\? See"):
         load_suite("llome6")
 
 
