@@ -34,6 +34,9 @@ def add_board_commands(command: Callable[..., Any]) -> None:
         "--abridged", action="store_true", help="keep only the evaluations that improved: a thousandth of the bytes"
     )
     bundle.add_argument(
+        "--cut", action="store_true", help="take the first evaluations of runs with a larger budget than the suite's"
+    )
+    bundle.add_argument(
         "--out", required=True, metavar="FILE", help="the submission, a .zip; one that is there gives way"
     )
 
@@ -63,7 +66,7 @@ def _pack(options: argparse.Namespace) -> None:
     card = None if options.agent_card is None else read_card(options.agent_card)
     given = set(map(Path, options.runs))  # a folder's own boards are no runs of it
     sources = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir() or path in given]
-    packed = pack(sources, options.suite, agent=options.agent, abridged=options.abridged, card=card)
+    packed = pack(sources, options.suite, agent=options.agent, abridged=options.abridged, cut=options.cut, card=card)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     size = out.write_bytes(to_bytes(packed))

@@ -340,7 +340,8 @@ with the same settings and seeds gets the whole ledgers, and can compare their d
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
 one that asked, with that seed; that it was not shown the constraints; that all that was asked is there, in the order in
-which it was asked, and was not picked from more; that the runs were not picked from several; and how long they took."""
+which it was asked, and was not picked from more; that the runs were not picked from several, or are not the beginning
+of longer ones; and how long they took."""
 
 _CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 

@@ -159,9 +159,9 @@ def load_suite(name: str) -> Suite:
 
     ``smoke`` is for a first try. ``holo-4`` holds functions of the shapes of arXiv 2407.00236 as pytorch-holo builds
     them, (V, L, c, k) of (32, 32, 4, 4), (32, 64, 2, 4), (32, 128, 4, 4) and (32, 256, 4, 8), with q = 4. ``llome-6``
-    holds the six functions of the LLOME paper, and so does ``llome-6-10k``, with more runs on a third of the budget, for
-    agents that take minutes. ``ehrlich-60`` holds ten functions of our own generator in each of their
-    six shapes, so that no result hangs on one function.
+    holds the six functions of the LLOME paper, and so does ``llome-6-10k``, on a third of the budget, for agents that
+    take minutes. ``ehrlich-60`` holds ten functions of our own generator in each of their six shapes, so that no result
+    hangs on one function.
 
     Raises:
         UnknownName: there is no such suite; the message names the near ones.

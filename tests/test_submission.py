@@ -70,6 +70,32 @@ def test_an_abridged_ledger_holds_what_improved(runs: list[Path], abridged: Subm
     assert len(to_bytes(abridged)) < 6000
 
 
+def test_a_longer_run_is_cut_to_what_a_run_on_the_suites_budget_is(
+    runs: list[Path], whole: Submission, tmp_path: Path
+) -> None:
+    """``genetic`` does not look at its budget but for the last batch, so 300 evaluations are the same of 300 or 400."""
+    genetic, scope = load_agent("genetic"), whole.scope
+    longer = [tmp_path / f"{n}-{seed}" for n in range(2) for seed in range(2)]
+    for path in longer:
+        n, seed = map(int, path.name.split("-"))
+        run_agent(genetic, load_task(scope.tasks[n]), budget=400, seed=seed, out=path)
+    with pytest.raises(InvalidSubmission, match="no run has the budget of 300"):
+        pack(longer, "smoke")
+    made = pack(longer, "smoke", cut=True)
+    assert faults(made) == []
+    for cut, run in zip(made.runs, whole.runs, strict=True):
+        clock = {"wall_s", "asked"}  # rows that are asked again behind the last new one
+        assert {k: v for k, v in cut.manifest.items() if k not in clock} == {
+            k: v for k, v in run.manifest.items() if k not in clock
+        }
+        assert run.asked[-1] == cut.manifest["asked"] <= run.manifest["asked"]
+    mixed = pack([*longer, *runs[:2]], "smoke", cut=True)
+    assert [run.manifest for run in mixed.runs[:2]] == [run.manifest for run in whole.runs[:2]]
+    assert to_bytes(pack(longer, "smoke", cut=True, abridged=True)) == to_bytes(
+        replace(made, runs=tuple(run.abridged() for run in made.runs))
+    )
+
+
 def test_a_task_is_a_suite_of_itself(runs: list[Path], tmp_path: Path) -> None:
     made = read_submission(saved(pack(runs, TASK), tmp_path / "a.zip"))
     assert (made.scope.name, made.scope.tasks, len(made.runs)) == (TASK, (TASK,), 2)

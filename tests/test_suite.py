@@ -20,7 +20,7 @@ SUITES = {
     "ehrlich-60": "edeae3148faa39a9",
     "holo-4": "2ec40e31361e0f74",
     "llome-6": "136333af58bf4048",
-    "llome-6-10k": "ddaea91fc51a9a7f",
+    "llome-6-10k": "547c39b77a98b911",
     "smoke": "4fe3c7c439bad9c2",
 }
 
@@ -117,7 +117,7 @@ def test_suites() -> None:
     assert [(s.name, len(set(s.tasks)), s.seeds, s.budget) for s in suites] == [
         ("smoke", 2, 2, 300),
         ("holo-4", 4, 5, 30_000),
-        ("llome-6-10k", 6, 8, 10_000),
+        ("llome-6-10k", 6, 5, 10_000),
         ("llome-6", 6, 5, 30_000),
         ("ehrlich-60", 60, 2, 30_000),
     ]

@@ -8,15 +8,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from bioseq_gym.budget import Ledger
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
 from bioseq_gym.labels import agent_label, marked_labels
 from bioseq_gym.replay import run_faults
-from bioseq_gym.runs import Manifest, read_manifest, read_run
+from bioseq_gym.runs import Manifest, Run, outcome, read_manifest, read_run
 from bioseq_gym.submission.card import Card
 from bioseq_gym.submission.document import read_submission
 from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.submission.verify import faults
-from bioseq_gym.suite import load_scope
+from bioseq_gym.suite import load_scope, load_task
 
 Source = Path | PackedRun
 Found = list[tuple[Source, Manifest]]
@@ -28,6 +29,7 @@ def pack(
     *,
     agent: str | None = None,
     abridged: bool = False,
+    cut: bool = False,
     card: Card | None = None,
 ) -> Submission:
     """Pack the runs of one agent on a suite, or on one task.
@@ -40,6 +42,9 @@ def pack(
         agent: which agent's, by its name or, where it has several settings, by its label; needed where the runs are of
             several.
         abridged: keep only the records that improved on all before.
+        cut: of a run directory with a larger budget than the suite's, where there is none with that one, take the first
+            evaluations. This is what a run on the suite's budget would be, if its agent does not look at its budget;
+            who runs it again can tell. The wall time stays that of the whole run.
         card: what its authors say of the agent, from :func:`bioseq_gym.submission.card.read_card`.
 
     Returns:
@@ -55,15 +60,15 @@ def pack(
     if not found:
         raise UnknownName(f"no run is on {'a task of ' if scope.seeds else ''}{suite}; give the folder of its runs")
     chosen = _of_one_agent(found, agent)
-    fitting = [
-        (source, manifest)
-        for source, manifest in chosen
-        if (scope.seeds is None or manifest["seed"] < scope.seeds) and scope.budget in (None, manifest["budget"])
-    ]
+    seeded = [entry for entry in chosen if scope.seeds is None or entry[1]["seed"] < scope.seeds]
+    fitting = [entry for entry in seeded if scope.budget in (None, entry[1]["budget"])]
+    longer = [entry for entry in seeded if cut and entry not in fitting and _is_longer(entry, scope.budget)]
+    fitting += [entry for entry in longer if _task_and_seed(entry) not in map(_task_and_seed, fitting)]
     if not fitting:
         raise InvalidSubmission(f"no run has the budget of {scope.budget:,} and the seeds of {suite}; sweep it")
     name = fitting[0][1]["agent"]
-    runs, wrong = _replayed([source for source, _ in sorted(fitting, key=_task_and_seed)], abridged)
+    ordered = [source for source, _ in sorted(fitting, key=_task_and_seed)]
+    runs, wrong = _replayed(ordered, abridged, scope.budget if cut else None)
     submission = Submission(f"the submission of {name}", scope, name, tuple(runs), card)
     wrong += faults(submission) if runs else []
     if wrong:
@@ -86,8 +91,26 @@ def _task_and_seed(entry: tuple[Source, Manifest]) -> tuple[str, int]:
     return entry[1]["task"], entry[1]["seed"]
 
 
-def _replayed(sources: Iterable[Source], abridged: bool) -> tuple[list[PackedRun], list[str]]:
-    """The runs that replay, packed one by one, and what is wrong with the others. Packed ones stay as they are."""
+def _is_longer(entry: tuple[Source, Manifest], budget: int | None) -> bool:
+    """Whether it is a run directory with a budget beyond that."""
+    return isinstance(entry[0], Path) and budget is not None and entry[1]["budget"] > budget
+
+
+def _first(run: Run, budget: int) -> Run:
+    """The run of the first ``budget`` evaluations."""
+    ledger, kept = run.ledger, slice(budget)
+    columns = ledger.sequences[kept], ledger.values[kept], ledger.asked_counts[kept], ledger.call_numbers[kept]
+    part = Ledger.of_columns(ledger.digest, ledger.V, *columns)
+    asked = int(columns[2][-1]) if len(ledger) > budget else run.manifest["asked"]
+    numbers = {"budget": budget, "asked": asked, **outcome(load_task(run.manifest["task"]), part, budget)}
+    return Run(run.path, run.manifest | numbers, part)
+
+
+def _replayed(sources: Iterable[Source], abridged: bool, budget: int | None) -> tuple[list[PackedRun], list[str]]:
+    """The runs that replay, cut at ``budget`` and packed one by one, and what is wrong with the others.
+
+    Packed ones stay as they are.
+    """
     runs, wrong = [], []
     for source in sources:
         if isinstance(source, PackedRun):
@@ -101,7 +124,7 @@ def _replayed(sources: Iterable[Source], abridged: bool) -> tuple[list[PackedRun
         if found := run_faults(run):
             wrong += [f"{source}: {fault}" for fault in found]
         else:
-            runs.append(PackedRun.of(run, abridged))
+            runs.append(PackedRun.of(run if budget is None else _first(run, budget), abridged))
     return runs, wrong
 
 
