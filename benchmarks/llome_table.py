@@ -1,6 +1,6 @@
-"""Median regret of each agent on each function, after five numbers of evaluations, as Markdown.
+"""Median regret of each agent on each function, after five numbers of evaluations, as a page of Markdown.
 
-    python benchmarks/llome_table.py RUN [RUN ...]
+    python benchmarks/llome_table.py RUN [RUN ...] > benchmarks/llome/regret.md
 
 The runs may have several budgets: a run of 30,000 also counts after 10,000, since no agent here looks at its budget. Of
 two runs of one agent, task and seed the longer counts.
@@ -18,6 +18,11 @@ from bioseq_gym.runs import Result
 from bioseq_gym.study import agent_labels, find_runs, read_study
 from bioseq_gym.suite import load_task
 
+HEAD = """<!-- Made by benchmarks/llome_table.py; not edited by hand. -->
+# Median regret
+
+After so many distinct evaluations, with the quartiles and, in round brackets, how many runs there are.
+"""
 EVALUATIONS = (1_000, 2_000, 5_000, 10_000, 30_000)
 
 
@@ -61,7 +66,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, folders of them, or submissions")
-    print(table(read(parser.parse_args().runs)))
+    print(HEAD, table(read(parser.parse_args().runs)), sep="\n")
 
 
 if __name__ == "__main__":
