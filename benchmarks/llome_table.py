@@ -2,8 +2,8 @@
 
     python benchmarks/llome_table.py RUN [RUN ...] > benchmarks/llome/regret.md
 
-The runs may have several budgets: a run of 30,000 also counts after 10,000, since no agent here looks at its budget. Of
-two runs of one agent, task and seed the longer counts.
+The runs may have several budgets: a run of 30,000 also counts after 10,000, for agents that do not look at their budget
+but for the last batch. Of two runs of one agent, task and seed the longer counts.
 """
 
 from __future__ import annotations

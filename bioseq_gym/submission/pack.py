@@ -15,9 +15,9 @@ from bioseq_gym.replay import run_faults
 from bioseq_gym.runs import Manifest, Run, outcome, read_manifest, read_run
 from bioseq_gym.submission.card import Card
 from bioseq_gym.submission.document import read_submission
-from bioseq_gym.submission.packed import PackedRun, Submission
+from bioseq_gym.submission.packed import PackedRun, Submission, run_task
 from bioseq_gym.submission.verify import faults
-from bioseq_gym.suite import load_scope, load_task
+from bioseq_gym.suite import load_scope
 
 Source = Path | PackedRun
 Found = list[tuple[Source, Manifest]]
@@ -62,13 +62,14 @@ def pack(
     chosen = _of_one_agent(found, agent)
     seeded = [entry for entry in chosen if scope.seeds is None or entry[1]["seed"] < scope.seeds]
     fitting = [entry for entry in seeded if scope.budget in (None, entry[1]["budget"])]
-    longer = [entry for entry in seeded if cut and entry not in fitting and _is_longer(entry, scope.budget)]
-    fitting += [entry for entry in longer if _task_and_seed(entry) not in map(_task_and_seed, fitting)]
+    if cut and scope.budget is not None:
+        there = set(map(_task_and_seed, fitting))
+        longer = [entry for entry in seeded if isinstance(entry[0], Path) and entry[1]["budget"] > scope.budget]
+        fitting += [entry for entry in longer if _task_and_seed(entry) not in there]
     if not fitting:
         raise InvalidSubmission(f"no run has the budget of {scope.budget:,} and the seeds of {suite}; sweep it")
     name = fitting[0][1]["agent"]
-    ordered = [source for source, _ in sorted(fitting, key=_task_and_seed)]
-    runs, wrong = _replayed(ordered, abridged, scope.budget if cut else None)
+    runs, wrong = _replayed([source for source, _ in sorted(fitting, key=_task_and_seed)], abridged, scope.budget)
     submission = Submission(f"the submission of {name}", scope, name, tuple(runs), card)
     wrong += faults(submission) if runs else []
     if wrong:
@@ -91,18 +92,15 @@ def _task_and_seed(entry: tuple[Source, Manifest]) -> tuple[str, int]:
     return entry[1]["task"], entry[1]["seed"]
 
 
-def _is_longer(entry: tuple[Source, Manifest], budget: int | None) -> bool:
-    """Whether it is a run directory with a budget beyond that."""
-    return isinstance(entry[0], Path) and budget is not None and entry[1]["budget"] > budget
-
-
-def _first(run: Run, budget: int) -> Run:
-    """The run of the first ``budget`` evaluations."""
+def _first(run: Run, budget: int | None) -> Run:
+    """The run of the first ``budget`` evaluations; as it is, if that is its own budget, or there is none."""
+    if budget in (None, run.manifest["budget"]):
+        return run
     ledger, kept = run.ledger, slice(budget)
     columns = ledger.sequences[kept], ledger.values[kept], ledger.asked_counts[kept], ledger.call_numbers[kept]
     part = Ledger.of_columns(ledger.digest, ledger.V, *columns)
     asked = int(columns[2][-1]) if len(ledger) > budget else run.manifest["asked"]
-    numbers = {"budget": budget, "asked": asked, **outcome(load_task(run.manifest["task"]), part, budget)}
+    numbers = {"budget": budget, "asked": asked, **outcome(run_task(run.manifest), part, budget)}
     return Run(run.path, run.manifest | numbers, part)
 
 
@@ -124,7 +122,7 @@ def _replayed(sources: Iterable[Source], abridged: bool, budget: int | None) -> 
         if found := run_faults(run):
             wrong += [f"{source}: {fault}" for fault in found]
         else:
-            runs.append(PackedRun.of(run if budget is None else _first(run, budget), abridged))
+            runs.append(PackedRun.of(_first(run, budget), abridged))
     return runs, wrong
 
 
