@@ -360,15 +360,6 @@ def test_under_a_budget_nothing_of_the_function_can_be_reached(tmp_path: Path) -
     assert (env.spec, env.env.spec, env.unwrapped.spec) == (None, None, None)
 
 
-def test_rendering_under_a_budget_shows_no_motif() -> None:
-    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", **SIZES, render_mode="ansi"), 5)
-    env.reset()
-    text = env.render()
-    assert isinstance(text, str)
-    assert text.startswith("step 0  value ")
-    assert "motif" not in text
-
-
 def test_threads_share_one_budget(tmp_path: Path) -> None:
     env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task="llome/ehr-V32-L128-c8-k8-q8"), 1000, tmp_path / "l")
     batches = np.random.default_rng(0).integers(32, size=(8, 300, 128)).astype(np.uint8)

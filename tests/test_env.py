@@ -375,54 +375,6 @@ def test_initial_solution_of_the_environment_is_read_only() -> None:
         env.initial_solution[0] = 1
 
 
-# Rendering
-
-
-def test_ansi_rendering() -> None:
-    """As first released, and checked by hand: a letter stands below each element that is found."""
-    env = make(render_mode="ansi")
-    env.reset(seed=0)
-    env.step((0, START[0]))
-    assert env.render() == "\n".join(
-        [
-            "step 1  value 0.2222",
-            "motif A: 1/3 of 6 2 [5] at 6 + (0, 2, 3)",
-            "motif B: 2/3 of 1 [0] [3] at 4 + (0, 2, 3)",
-            "    0 |   0   0   3   0   4   1   0   3   1   5",
-            "      |                           B   B       A",
-        ]
-    )
-
-
-def test_rendering_of_long_sequences_is_in_lines_of_twenty() -> None:
-    env = gymnasium.make("Ehrlich-v0", L=50, render_mode="ansi")
-    x, _ = env.reset()
-    text = env.render()
-    assert isinstance(text, str)
-    lines = [line.split("|") for line in text.splitlines() if "|" in line]
-    assert [head.strip() for head, _ in lines if head.strip()] == ["0", "20", "40"]
-    assert [int(token) for head, tokens in lines if head.strip() for token in tokens.split()] == x.tolist()
-
-
-def test_more_motifs_than_letters() -> None:
-    env = gymnasium.make("Ehrlich-v0", V=4, L=30, c=30, k=1, render_mode="ansi")
-    env.reset()
-    text = env.render()
-    assert isinstance(text, str)
-    assert [line.split(":")[0] for line in text.splitlines()[25:31]] == [
-        "motif Y",
-        "motif Z",
-        *(f"motif {c}1" for c in "ABCD"),
-    ]
-
-
-def test_render_without_a_mode_warns_and_gives_none() -> None:
-    env = make().unwrapped
-    env.reset()
-    with pytest.warns(UserWarning, match="render_mode='ansi'"):
-        assert env.render() is None
-
-
 def test_importing_registers() -> None:
     assert bioseq_gym.__version__
     assert registry["Ehrlich-v0"].entry_point == "bioseq_gym.envs.ehrlich:EhrlichEnv"

@@ -1,4 +1,4 @@
-"""Pictures: what they show, that they keep their size, and that Gymnasium's recorders take them."""
+"""Pictures and text: what they show, that pictures keep their size, and that Gymnasium's recorders take them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bioseq_gym.envs.picture import draw
 from bioseq_gym.envs.rendering import render_text
 from bioseq_gym.functions.ehrlich import MotifMatch
 
+SIZES: dict[str, Any] = {"V": 8, "L": 10, "c": 2, "k": 3}
 IDS = ["Ehrlich-v0", "EhrlichBuild-v0", "EhrlichPropose-v0"]
 every = pytest.mark.parametrize("id", IDS)
 
@@ -206,3 +207,60 @@ def test_a_video_is_recorded(id: str, tmp_path: Path) -> None:
     env.close()
     (video,) = tmp_path.glob("videos/*.mp4")
     assert b"ftyp" in video.read_bytes()[:12]
+
+
+# Text
+
+
+def test_ansi_rendering() -> None:
+    """As first released, and checked by hand: a letter stands below each element that is found."""
+    env = gymnasium.make("Ehrlich-v0", **SIZES, render_mode="ansi")
+    x, _ = env.reset(seed=0)
+    env.step((0, x[0]))
+    assert env.render() == "\n".join(
+        [
+            "step 1  value 0.2222",
+            "motif A: 1/3 of 6 2 [5] at 6 + (0, 2, 3)",
+            "motif B: 2/3 of 1 [0] [3] at 4 + (0, 2, 3)",
+            "    0 |   0   0   3   0   4   1   0   3   1   5",
+            "      |                           B   B       A",
+        ]
+    )
+
+
+def test_rendering_of_long_sequences_is_in_lines_of_twenty() -> None:
+    env = gymnasium.make("Ehrlich-v0", L=50, render_mode="ansi")
+    x, _ = env.reset()
+    text = env.render()
+    assert isinstance(text, str)
+    lines = [line.split("|") for line in text.splitlines() if "|" in line]
+    assert [head.strip() for head, _ in lines if head.strip()] == ["0", "20", "40"]
+    assert [int(token) for head, tokens in lines if head.strip() for token in tokens.split()] == x.tolist()
+
+
+def test_more_motifs_than_letters() -> None:
+    env = gymnasium.make("Ehrlich-v0", V=4, L=30, c=30, k=1, render_mode="ansi")
+    env.reset()
+    text = env.render()
+    assert isinstance(text, str)
+    assert [line.split(":")[0] for line in text.splitlines()[25:31]] == [
+        "motif Y",
+        "motif Z",
+        *(f"motif {c}1" for c in "ABCD"),
+    ]
+
+
+def test_render_without_a_mode_warns_and_gives_none() -> None:
+    env = gymnasium.make("Ehrlich-v0", **SIZES).unwrapped
+    env.reset()
+    with pytest.warns(UserWarning, match="render_mode='ansi'"):
+        assert env.render() is None
+
+
+def test_rendering_under_a_budget_shows_no_motif() -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", **SIZES, render_mode="ansi"), 5)
+    env.reset()
+    text = env.render()
+    assert isinstance(text, str)
+    assert text.startswith("step 0  value ")
+    assert "motif" not in text
