@@ -16,6 +16,8 @@ from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import InvalidConfig, MissingDependency, UnknownName
 
 ENTRY_POINTS = "bioseq_gym.agents"
+RESERVED = {"help", "preset", "task", "budget", "seed", "out", "resume", "quiet", "json"}
+"""Options of ``bioseq-gym run`` itself."""
 AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -51,7 +53,8 @@ class Agent:
             and so is letting BudgetExhausted through. ``env`` is an :class:`EvaluationBudget`, or, with ``num_envs``, a
             :class:`VectorEvaluationBudget`.
         config: the default settings, a frozen dataclass whose fields are bool, int, float or str, each made with
-            :func:`setting`; every field becomes an option of the command line.
+            :func:`setting`; every field becomes an option of the command line, so that none may have the name of one of
+            ``bioseq-gym run``.
         presets: other named settings, for ``--preset``.
         env_id: the environment that it works in; one that only calls ``env.evaluate`` needs none but the first.
         num_envs: 0 for a single environment, or the number of episodes in a vector environment.
@@ -72,6 +75,8 @@ class Agent:
         for config in (self.config, *self.presets.values()):
             if not is_dataclass(config) or isinstance(config, type):
                 raise TypeError(f"the config of agent {self.name!r} must be an instance of a dataclass, not {config!r}")
+            for taken in RESERVED & {f.name for f in fields(config)}:
+                raise ValueError(f"agent {self.name!r} has a setting {taken!r}, an option of its own; rename it")
         if self.env_id not in ENVIRONMENTS:
             raise ValueError(f"agent {self.name!r} wants the environment {self.env_id!r}; give one of {ENVIRONMENTS}")
         if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 0:

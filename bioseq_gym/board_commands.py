@@ -44,7 +44,7 @@ def add_board_commands(command: Callable[..., Any]) -> None:
     check.add_argument("files", nargs="+", metavar="FILE", help="submissions")
 
     reproduce.add_options(
-        command("reproduce", reproduce.main, "run the agent of a submission again and compare: this runs its code")
+        command("reproduce", _reproduce, "run the agent of a submission again and compare: this runs its code")
     )
 
     put = command("submit", _submit, "verify submissions, put them on the leaderboard and rebuild its pages")
@@ -96,6 +96,11 @@ def _submit(options: argparse.Namespace) -> None:
     records = [_existing(path) for path in options.reproduced]
     for file, path in zip(files, leaderboard.submit(files, options.board, records), strict=True):
         print(f"verified {file}: {path}")
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    _existing(options.file)
+    return reproduce.main(options)
 
 
 def _existing(path: str) -> str:

@@ -233,7 +233,8 @@ _DEFINITIONS = f"""## How the numbers are defined
   feasible sequences differ, the newest first among equals; and the wall time that the run states. A dash is a share
   that an abridged submission does not tell.
 - **Ranks**: on each task agents are ranked by the median AOCC of their runs, equals sharing the mean of their ranks;
-  the mean over tasks, with an interval as above. 1 is the best. Tables are in this order.
+  the mean over tasks, with an interval as above. 1 is the best. Tables are in this order. A rank, and so the order of
+  two agents, depends on who else is there; AOCC, by which the page with switches sorts at first, does not.
 - **Comparisons** are of AOCC: the share of pairs of runs on the same task that the row's agent wins over the column's,
   ties as half (Vargha and Delaney's A12), and in brackets the p-value of the exact stratified Mann-Whitney test,
   two-sided, after Holm's correction for all pairs; bold below {_LEVEL:g}. Few runs of few tasks can't give a small one.

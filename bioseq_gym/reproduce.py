@@ -8,6 +8,9 @@ whether these runs and the submission's may be of one distribution.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import inspect
+import json
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bioseq_gym import __version__
 from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.errors import InvalidConfig
 from bioseq_gym.runs import Result, Run, run_agent
@@ -28,6 +32,7 @@ from bioseq_gym.submission.reproduced import DIFFERENT, Reproduction
 from bioseq_gym.suite import load_task
 
 RECORD = "reproduced.json"
+STARTED = "reproducing.json"
 OTHER_SEEDS = 10_000
 """What is added to a seed for another one; no submission has so many."""
 
@@ -46,13 +51,15 @@ def reproduce(
     Args:
         submission: what is to come out again.
         agent: its agent; the settings are the submission's.
-        out: where the run directories go. What is finished there is kept, so that a command that was cut goes on.
+        out: where the run directories go, a folder of its own: new, empty, or that of the same command, which was cut
+            and goes on. Runs that were there before would be taken for runs made again.
         cells: run so many of its runs again, spread evenly over them; by default all.
         by: who does it, for the record.
         watch: called with a line for each run.
 
     Raises:
-        InvalidConfig: ``agent`` is another one, works elsewhere or has other settings, or ``cells`` is below 1.
+        InvalidConfig: ``agent`` is another one, works elsewhere or has other settings; ``cells`` is below 1; or ``out``
+            holds something else, or runs of another submission or of other code of the agent.
         InvalidRun, InvalidLedger: a run in ``out`` can't be gone on with.
     """
     config = _config(submission, agent)
@@ -61,6 +68,7 @@ def reproduce(
     if cells is not None and cells < 1:
         raise InvalidConfig(f"--cells is {cells}; give at least 1")
     chosen = _spread(submission.runs, cells)
+    _start(Path(out), submission, agent)
 
     def again(run: PackedRun, seed: int) -> Run:
         manifest = run.manifest
@@ -108,6 +116,24 @@ def main(options: argparse.Namespace) -> int:
     found = reproduce(submission, agent, out, cells=options.cells, by=options.by, watch=print)
     print(f"{found.summary}: {out / RECORD}")
     return int(found.verdict == DIFFERENT)
+
+
+def _start(out: Path, submission: Submission, agent: Agent) -> None:
+    """Note in ``out`` what is run again there, by which code; refuse a folder that holds anything else."""
+    code = inspect.getsourcefile(agent.run)
+    facts = {
+        "submission": digest(submission),
+        "agent_sha256": hashlib.sha256(Path(code).read_bytes() if code else b"").hexdigest(),
+        "bioseq_gym": __version__,
+    }
+    note, text = out / STARTED, json.dumps(facts, indent=2) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not (note.is_file() and note.read_text(encoding="utf-8") == text):
+        raise InvalidConfig(
+            f"{out} holds something else than this submission run again by this code of {agent.name}; "
+            "give a new folder with --out, or delete that one"
+        )
+    note.write_text(text, encoding="utf-8")
 
 
 def _config(submission: Submission, agent: Agent) -> Any:

@@ -188,7 +188,9 @@ def run_agent(
         finally:
             manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
             write_manifest(path, manifest)
-    manifest |= {"status": "finished", "asked": env.ledger.asked, **outcome(task, env.ledger, budget)}
+    # a process that goes on with a run may ask less than the one that was cut did
+    asked = max([env.ledger.asked, *env.ledger.asked_counts[-1:].tolist()])
+    manifest |= {"status": "finished", "asked": asked, **outcome(task, env.ledger, budget)}
     write_manifest(path, manifest)
     return Run(path, manifest, env.ledger)
 
@@ -326,9 +328,9 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if not is_count(budget) or budget < 1:
+        raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1 and below 2^63")
+    if not is_count(seed):
         raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0 and below 2^63")
     check_config(agent.name, config)
     try:

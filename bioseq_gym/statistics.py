@@ -205,12 +205,17 @@ def _doubled_midranks(values: Floats) -> NDArray[np.int64]:
 
 def _rank_sums(ranks: NDArray[np.int64], n: int) -> Floats:
     """The probability of each sum of ``n`` of the integers ``ranks``, all subsets being alike."""
-    ways = np.zeros((n + 1, int(ranks.sum()) + 1))  # [size of the subset, its sum]
+    size, total = min(n, len(ranks) - n), int(ranks.sum())  # subsets of n are what is left of those of the others
+    largest = int(np.sort(ranks)[len(ranks) - size :].sum())
+    ways = np.zeros((size + 1, largest + 1))  # [size of the subset, its sum], up to a factor
     ways[0, 0] = 1.0
-    for rank in ranks:
+    for added, rank in enumerate(ranks, 1):
         ways[1:, rank:] += ways[:-1, : ways.shape[1] - rank].copy()  # the right side is without this rank
-    sums: Floats = ways[n] / ways[n].sum()
-    return sums
+        if added % 900 == 0:  # there are up to 2^added subsets, more than a float64 can count
+            ways /= ways.max()
+    sums = np.zeros(total + 1)
+    sums[: largest + 1] = ways[size] / ways[size].sum()
+    return sums if size == n else sums[::-1]
 
 
 def holm(p_values: Floats) -> Floats:

@@ -121,7 +121,7 @@ class Suite:
         budget: evaluations that each run may spend, unless a sweep says otherwise.
         checkpoints: evaluations at which regret is compared.
         targets: values whose first hitting times count.
-        ranking: the statistic that boards and reports are sorted by.
+        ranking: the statistic that reports, and the boards as text, are sorted by.
         version: from 1; another one is another suite, whose results are not comparable.
     """
 
@@ -166,6 +166,8 @@ def load_suite(name: str) -> Suite:
     Raises:
         UnknownName: there is no such suite; the message names the near ones.
     """
+    if not isinstance(name, str):
+        raise UnknownName(f"a suite's name is a string, not {name!r}; see bioseq-gym tasks")
     if name not in _SUITES:
         raise UnknownName.of("suite", name, _SUITES, "bioseq-gym tasks")
     return _SUITES[name]

@@ -1,9 +1,10 @@
 """Contracts of every agent, and the operators of the genetic ones."""
 
+import argparse
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import torch
 
 import bioseq_gym
 from bioseq_gym import BudgetExhausted, InvalidConfig, MissingDependency, UnknownName, load_task
-from bioseq_gym.agent import Agent, agent_names, check_config, load_agent, setting
+from bioseq_gym.agent import RESERVED, Agent, agent_names, check_config, load_agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
 from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.budget import AnyBudget
+from bioseq_gym.cli import _add_run_options
 from bioseq_gym.runs import make_env
 from bioseq_gym.sweep.cells import load_preset, parse_agent
 
@@ -177,6 +179,20 @@ def test_an_agent_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> No
 def test_an_agent_needs_a_dataclass_for_its_config() -> None:
     with pytest.raises(TypeError, match="must be an instance of a dataclass"):
         Agent("mine", lambda env, seed, config: None, {"children": 3})
+
+
+def test_no_setting_is_called_as_an_option_of_run() -> None:
+    """Its own options, from the parser, are the reserved ones."""
+    parser = argparse.ArgumentParser()
+    _add_run_options(parser)  # type: ignore[arg-type]
+    assert {action.dest for action in parser._actions} == RESERVED - {"preset"}
+
+    @dataclass(frozen=True)
+    class Seeded:
+        seed: int = setting(0, "of mine")
+
+    with pytest.raises(ValueError, match="agent 'mine' has a setting 'seed', an option of its own; rename it"):
+        Agent("mine", lambda env, seed, config: None, Seeded())
 
 
 @pytest.mark.parametrize(("name", "evaluations"), [("genetic", 5_000), ("genetic-small", 4_100)])

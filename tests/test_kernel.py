@@ -261,6 +261,8 @@ def test_best_match_is_the_leftmost() -> None:
     function = Ehrlich(EhrlichSpec(np.full((2, 2), 0.5), [[1, 1]], [[1]], 6, 2))  # type: ignore[arg-type]
     (match,) = function.best_matches(np.array([0, 1, 1, 0, 1, 1]))
     assert (match.positions.tolist(), match.found.tolist()) == ([1, 2], [True, True])
+    with pytest.raises(InvalidSequence, match=r"give \(B, 6\)"):
+        function.best_matches(np.array([0, 1]))
 
 
 def with_token(token: int, dtype: str) -> NDArray[Any]:

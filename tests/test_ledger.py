@@ -262,6 +262,12 @@ def test_a_ledger_can_be_open_once_only(tmp_path: Path) -> None:
     opened(tmp_path / "l").close()
 
 
+@pytest.mark.parametrize("of", [("zz", 6, 8), ("00" * 32, 257, 8), ("00" * 32, 6, 0)], ids=str)
+def test_a_ledger_is_of_a_function(of: tuple[str, int, int]) -> None:
+    with pytest.raises(InvalidLedger, match="give 2 to 256, at least 1, and 64 hex digits"):
+        Ledger(*of)
+
+
 def test_refused_files_are_not_kept_open(tmp_path: Path) -> None:
     written(tmp_path / "l", ROWS[:3])
     (tmp_path / "cut").write_bytes((tmp_path / "l").read_bytes()[:-1])

@@ -98,6 +98,21 @@ def test_a_resumed_run_that_asks_something_else_stays_in_its_budget(
     assert (np.diff(after.call_numbers.astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize("batches", [[[0, 1], [2]], [[0, 1, 2]], [[0], [1, 2]]], ids=str)
+def test_fewer_repeats_or_calls_than_before_leave_counts_that_rise(tmp_path: Path, batches: list[list[int]]) -> None:
+    """An agent that is not deterministic, by time or on a GPU: else its run could never be packed."""
+    path = tmp_path / "l"
+    written(path, *(ROWS[[i]] for i in (0, 0, 0, 1)))
+    env = budgeted(path)
+    for batch in batches:
+        env.evaluate(ROWS[batch])
+    env.close()
+    ledger = Ledger.read(path)
+    assert (ledger.asked_counts.tolist()[:2], ledger.call_numbers.tolist()[:2]) == ([1, 4], [1, 4])
+    assert ledger.asked_counts[2] > 4
+    assert ledger.call_numbers[2] >= 4
+
+
 def test_a_spent_ledger_refuses_what_it_does_not_hold(tmp_path: Path) -> None:
     written(tmp_path / "l", ROWS[:4])
     env = budgeted(tmp_path / "l", 4)

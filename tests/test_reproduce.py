@@ -35,6 +35,23 @@ def test_the_same_agent_gives_the_same_ledgers(abridged: Submission, tmp_path: P
     assert reproduce(abridged, GENETIC, tmp_path, by="Ada") == found  # what is finished is kept
 
 
+def test_a_folder_that_holds_anything_else_is_refused(abridged: Submission, runs: list[Path], tmp_path: Path) -> None:
+    """Finished runs in it would be taken for runs made again: here of an agent that can't run at all."""
+    broken = replace(GENETIC, run=broken_run)
+    sweep = runs[0].parent.parent
+    with pytest.raises(InvalidConfig, match="something else than this submission run again by this code of genetic"):
+        reproduce(abridged, broken, sweep)
+    reproduce(abridged, GENETIC, tmp_path)
+    with pytest.raises(InvalidConfig, match="give a new folder with --out, or delete that one"):
+        reproduce(abridged, broken, tmp_path)
+    with pytest.raises(InvalidConfig, match="holds something else"):
+        reproduce(replace(abridged, runs=abridged.runs[:1]), GENETIC, tmp_path)
+
+
+def broken_run(env: Any, seed: int, config: Any) -> None:
+    raise AssertionError("it is not run")
+
+
 def test_a_few_runs_are_spread_over_all(abridged: Submission, tmp_path: Path) -> None:
     lines: list[str] = []
     assert reproduce(abridged, GENETIC, tmp_path, cells=2, watch=lines.append).runs == 2

@@ -282,12 +282,13 @@ def test_the_bounds_of_epistasis_are_allowed(epistasis: float) -> None:
         (SMALL_JSON.replace("[[0,1],[2,0]]", '{"a":[[0,1],[2,0]]}'), "motifs must be"),
         (SMALL_JSON.replace("[[0,1],[2,0]]", '[[0,1],["2",0]]'), "motifs must be"),
         (SMALL_JSON.replace("[[0,1],[2,0]]", "[[0,1],[2,null]]"), "motifs must be"),
+        (None, "the definition is not JSON"),
         (SMALL_JSON.replace("[[0,1],[2,0]]", "[" * 80 + "0" + "]" * 80), "motifs"),
         (SMALL_JSON.replace("[[0,1],[2,0]]", "5"), r"motifs has shape \(\)"),
         (SMALL_JSON.replace("[1,1,2,0,1,1]", "[[[]]]"), "initial_solution must be"),
     ],
 )
-def test_from_json_refuses_what_is_no_definition(text: str | bytes, message: str) -> None:
+def test_from_json_refuses_what_is_no_definition(text: Any, message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         EhrlichSpec.from_json(text)
 

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from bioseq_gym.statistics import (
+    _rank_sums,
     bootstrap_interval,
     ecdf,
     expected_running_time,
@@ -180,6 +181,16 @@ def test_the_extremes_of_few_runs() -> None:
     assert superiority([(high, low)] * 2) == (1.0, pytest.approx(2 / 400))
     assert superiority([(low, low)]) == (0.5, 1.0)
     assert superiority([(high[:1], low[:1])]) == (1.0, 1.0)
+
+
+def test_the_test_is_exact_with_more_runs_than_a_float_can_count_subsets_of() -> None:
+    """Two of 1,100 runs, the third and the fifth, against all others."""
+    few, many = np.array([1.5, 2.5]), np.arange(1098.0)
+    p = 2 * 12 / math.comb(1100, 2)  # the sum of two ranks is 3 + 5 or less in 12 ways, and as far above in as many
+    assert superiority([(few, many)])[1] == pytest.approx(p)
+    assert superiority([(many, few)])[1] == pytest.approx(p)
+    (at,) = np.flatnonzero(_rank_sums(np.ones(1100, np.int64), 550))
+    assert (at, _rank_sums(np.ones(1100, np.int64), 550)[at]) == (550, 1.0)
 
 
 def test_holm_of_a_textbook() -> None:

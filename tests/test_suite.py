@@ -125,6 +125,8 @@ def test_suites() -> None:
     assert sorted(load_suite("llome-6").tasks) == [name for name in task_names() if name.startswith("llome/")]
     with pytest.raises(UnknownName, match=r"no suite 'llome6'\. Did you mean 'llome-6' or 'llome-6-10k'\? See"):
         load_suite("llome6")
+    with pytest.raises(UnknownName, match=r"a suite's name is a string, not \['llome-6'\]"):
+        load_suite(["llome-6"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", suite_names())

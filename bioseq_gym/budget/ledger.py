@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import re
 import struct
 import time
 import warnings
@@ -78,6 +79,7 @@ class Ledger:
         """The largest value that was answered in this process."""
         self._records = Records(_header(digest, V, L, repeats_charged), L, not repeats_charged)
         self._known = 0  # records at the last write: there are never fewer
+        self._loaded = 0  # records that another process wrote
         self._file: int | None = None
         self._synced = 0.0
         if self.path is not None:
@@ -231,12 +233,18 @@ class Ledger:
         if batch.new:
             # A killed process may have written the first part of this very batch: it re-asks, in order, all that is
             # left to replay before its first new row. If it does not, the run asks something else than before.
-            if self.position < len(self) and batch.reached != len(self):
+            behind = self.position < len(self) and batch.reached != len(self)
+            if behind or (self._loaded == len(self) > 0 and self._counts_less(batch)):
                 self._leave_replay()
             self._append(batch, values)
             best, position = self._records.commit(batch, values), len(self)
         self._count(batch.answers, best, position)
         return batch.answers
+
+    def _counts_less(self, batch: Batch) -> bool:
+        """Whether fewer rows or calls lead to the new rows of ``batch`` than to the last record, before them."""
+        first = int(batch.work[2 * len(batch.tokens)])
+        return bool(self.asked + first < self.asked_counts[-1] or self.calls + 1 < self.call_numbers[-1])
 
     def _count(self, answers: NDArray[np.float64], best: float, position: int) -> None:
         self.best_value = max(self.best_value, best)
@@ -364,7 +372,7 @@ class Ledger:
             raise InvalidLedger(f"{name} holds a token outside 0 .. {self.V - 1}; it was not written by this library")
         if len(records) and not self.repeats_charged and not records.index():
             raise InvalidLedger(f"{name} holds a sequence twice; it was not written by this library")
-        self._records = records
+        self._records, self._loaded = records, len(records)
 
 
 def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:
@@ -374,6 +382,10 @@ def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:
 
 
 def _header(digest: str, V: int, L: int, repeats_charged: bool) -> bytes:
+    if not re.fullmatch("[0-9a-f]{64}", digest) or not 2 <= V <= 256 or L < 1:
+        raise InvalidLedger(
+            f"no function has V={V}, L={L} and the digest {digest!r}; give 2 to 256, at least 1, and 64 hex digits"
+        )
     front = _HEADER.pack(_MAGIC, V, L, bytes.fromhex(digest), repeats_charged, 0)[:-4]
     return front + zlib.crc32(front).to_bytes(4, "little")
 

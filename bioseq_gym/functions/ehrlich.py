@@ -91,7 +91,7 @@ class Ehrlich:
 
     def best_matches(self, x: NDArray[np.integer]) -> list[MotifMatch]:
         """Where each motif matches ``x`` (L,) best; the leftmost place among equals. For people."""
-        matches = []
+        x, matches = _as_batch([x], self.spec.L)[0], []
         for motif, offsets in zip(self.spec.motifs, self.spec.offsets, strict=True):
             places = np.arange(self.spec.L - int(offsets[-1]))[:, None] + offsets  # (l, k)
             found = x[places] == motif

@@ -140,7 +140,7 @@ class EhrlichSpec:
         """The spec in ``text``. Raises InvalidSpec when it is no JSON object with exactly the fields of a spec."""
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidSpec(f"the definition is not JSON: {error}") from None
         known = {f.name for f in fields(cls) if f.init}
         if not isinstance(data, dict) or not known - {"epistasis", "initial_solution", "name"} <= data.keys() <= known:

@@ -30,7 +30,7 @@ from bioseq_gym.submission.packed import PackedRun, Submission
 from bioseq_gym.suite import Scope, load_scope, load_task
 
 FORMAT, WITH_CARD = 1, 2
-MOST_SEEDS = 1000
+MOST_SEEDS = 100
 """Runs of one task that a submission may hold."""
 _KEYS = {FORMAT: {"format", "suite", "agent", "runs", "records_sha256"}}
 _KEYS[WITH_CARD] = _KEYS[FORMAT] | {"card", "sha256"}

@@ -43,8 +43,9 @@ def pack(
             several.
         abridged: keep only the records that improved on all before.
         cut: of a run directory with a larger budget than the suite's, where there is none with that one, take the first
-            evaluations. This is what a run on the suite's budget would be, if its agent does not look at its budget;
-            who runs it again can tell. The wall time stays that of the whole run.
+            evaluations. This is what a run on the suite's budget would be, if its agent looks at its budget only to
+            shorten its last batch; who runs it again can tell. One whose last batch would have been refused has up to a
+            batch more than it would have had. The wall time stays that of the whole run.
         card: what its authors say of the agent, from :func:`bioseq_gym.submission.card.read_card`.
 
     Returns:
