@@ -10,14 +10,15 @@ The outer loop spends evaluations; the inner loop does not:
    asking for values.
 4. Evaluate candidates that the model finds likely, and go back to 2.
 
-While there are no pairs, since nothing is worth more than 0, and where the model writes nothing new, a round of our own
-genetic algorithm stands in for 2 to 4.
+While there are no pairs, since nothing is worth more than 0 or near anything better, and where the model writes nothing
+new, a round of our own genetic algorithm stands in for what is missing.
 
 ``paper`` has the published settings of MargE: a pretrained model that reads and writes lists of numbers; it wants a
 GPU. The authors' code differs: its seeds are the best of the round's pairs, which may repeat, ours of all that was
 evaluated; its trajectories may follow what is known; its likelihoods are at the temperature of the sampling, ours at 1;
-its pairs are the worse among 30 neighbours, ours 30 neighbours among the worse; and it keeps the weights that do best
-on held-out pairs, ours the last. Its SFT takes 128 pairs a step, and its DPO a beta of 0.4, a rate of 1e-7 and RMSprop.
+its pairs are the worse among 30 neighbours, ours 30 neighbours among the worse, and none of a y that is worth 0; its
+temperatures start anew after the first training, ours go on; and it keeps the weights that do best on held-out pairs,
+ours the last. Its SFT takes 128 pairs a step, and its DPO a beta of 0.4, a rate of 1e-7 and RMSprop.
 
 ``scratch``, the default, trains a small GPT-NeoX with one token for each state. It departs from the paper where that
 was better: the model learns to copy first, pairs are nearer, rounds shorter, transitions proven forbidden are not
@@ -74,13 +75,15 @@ class Config:
     threads: int = setting(1, "threads of torch; more pay off for wider models only", low=1)
     # round 0
     round_0: str = setting("genetic-holo", "genetic algorithm of round 0: genetic-holo or genetic")
-    generations: int = setting(10, "of genetic-holo in round 0, of a thousand each, copies included", low=1)
+    generations: int = setting(
+        10, "of genetic-holo in round 0, of a thousand each, copies included; the first is of the start alone", low=1
+    )
     warmup: int = setting(2000, "evaluations of genetic in round 0", low=1)
     # pairs
     targets: int = setting(100, "best sequences that are a y in training pairs", low=1)
     neighbours: int = setting(30, "pairs per y at most", low=1)
     distance: str = setting("hamming", "of x and y in a pair: hamming, edit or any")
-    radius: float = setting(0.1, "largest distance in a pair, as a share of L", low=0.0, high=1.0)
+    radius: float = setting(0.1, "largest distance in a pair, as a share of L; at least 1 is", low=0.0, high=1.0)
     infeasible_share: float = setting(0.1, "largest share of pairs with an infeasible x", low=0.0, high=0.9)
     neutral: bool = setting(False, "also train on pairs of equal value")
     old_data: float = setting(1.0, "share of old data in what pairs are made of; 1: all that there is", low=0, high=1)
@@ -89,15 +92,18 @@ class Config:
     alpha: float = setting(1.0, "weight of MargE's reverse KL", low=0.0)
     beta: float = setting(10.0, "weight of MargE's forward KL", low=0.0)
     weights: str = setting(
-        "batch", "where MargE's weights are normalised: batch, or official for each micro-batch, the authors' is 1"
+        "batch", "MargE's are normalised over the effective batch; official: over each micro-batch, as the authors do"
     )
-    clip: float = setting(0.0, "MargE's log-ratios are clipped to so much; 0: not at all", low=0.0)
+    clip: float = setting(0.0, "MargE's log-ratios are clipped to -clip .. clip; 0: not at all", low=0.0)
     dpo_beta: float = setting(0.1, "of DPO", low=0.0)
     copy_steps: int = setting(400, "steps in which a model from scratch first learns to copy random sequences", low=0)
     first_epochs: int = setting(3, "passes over the pairs the first time, when the model knows nothing", low=1)
     epochs: int = setting(3, "passes over the pairs in later rounds, if most_steps is 0", low=1)
     most_steps: int = setting(
-        30, "optimizer steps in each later round, and batches of pairs in any; 0: as many as there are", low=0
+        30,
+        "optimizer steps in each later round, and so many batches of pairs are drawn for any training; "
+        "0: as many as the epochs have",
+        low=0,
     )
     batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
     micro_batch: int = setting(32, "pairs that a process computes at a time", low=1)
@@ -129,7 +135,7 @@ class Search:
 
     def __init__(self, env: EvaluationBudget, seed: int, config: Config, folder: Path) -> None:
         check(config)
-        self._env, self._seed, self._config, self._folder = env, seed, config, folder
+        self._env, self._config, self._folder = env, config, folder
         self._policy = Policy.make(
             *(env.vocabulary_size, env.length),
             model=config.model,
@@ -175,7 +181,7 @@ class Search:
         changed = rng.random(shape) < COPY_CHANGES / self._env.length
         y[changed] = rng.integers(self._env.vocabulary_size, size=changed.sum(), dtype=np.uint8)
         recipe = replace(self._recipe("sft"), epochs=1, most_steps=0)
-        self._fit(PairData.of(self._policy, x, y, np.zeros(len(x))), recipe)
+        self._fit(PairData.of(self._policy, x, y, np.zeros(len(x)), objective="sft"), recipe)
 
     def _round(self) -> None:
         config, state, env = self._config, self._state, self._env
@@ -184,34 +190,31 @@ class Search:
         transitions = LearnedTransitions(env.vocabulary_size)
         transitions.update(sequences, values > -np.inf)
         trained = self._train(*self._material(sequences, values))
-        between = time.perf_counter()
-        pool = self._propose(sequences, values, transitions) if trained else None
-        if pool is None or not len(pool.sequences):
-            logger.info("no better pairs or nothing new proposed: a round of the genetic algorithm instead")
+        if not trained:
+            logger.info("round %d: no pairs, a round of the genetic algorithm instead", len(state.ends))
             self._breed(config.round_size)
-            self._finish_round(state.distance if pool is None else pool.distance)
+            self._finish_round(state.distance)
             return
+        between = time.perf_counter()
+        pool = self._propose(sequences, values, transitions)
         written = time.perf_counter()
-        chosen = self._select(pool, min(config.round_size, env.remaining))
-        answers, feasible = env.evaluate(pool.sequences[chosen])
-        gained = max(0.0, float(answers.max()) - float(values.max()))
-        logger.info(
-            "round %d: %d pairs, loss %.3f, %d candidates, %d evaluated, %.0f %% feasible, best %.3f, so far %.3f%s",
-            *(len(state.ends), trained["pairs"], trained["loss"], len(pool.sequences), len(chosen)),
-            *(100 * feasible.mean(), answers.max(), max(values.max(), answers.max())),
-            "" if gained else ", no gain",
-        )
-        self._log.add(
-            round=len(state.ends),
-            evaluations=env.ledger.position,
-            **trained,
-            **calibration(pool.likelihoods[chosen], answers),
-            **collapse(pool),
-            gained=gained,
-            training_s=between - started,
-            writing_s=written - between,
-            round_s=time.perf_counter() - started,
-        )
+        facts = trained | collapse(pool) | {"training_s": between - started, "writing_s": written - between}
+        if len(pool.sequences):
+            chosen = self._select(pool, min(config.round_size, env.remaining))
+            answers, feasible = env.evaluate(pool.sequences[chosen])
+            gained = max(0.0, float(answers.max()) - float(values.max()))
+            facts |= calibration(pool.likelihoods[chosen], answers) | {"gained": gained}
+            logger.info(
+                "round %d: %d pairs, loss %.3f, %d candidates, %d evaluated, %.0f %% feasible, best %.3f of %.3f%s",
+                *(len(state.ends), trained["pairs"], trained["loss"], len(pool.sequences), len(chosen)),
+                *(100 * feasible.mean(), answers.max(), max(values.max(), answers.max())),
+                "" if gained else ", no gain",
+            )
+        else:
+            logger.info("round %d: nothing new written, a round of the genetic algorithm instead", len(state.ends))
+            self._breed(config.round_size)
+        round_s = time.perf_counter() - started
+        self._log.add(round=len(state.ends), evaluations=env.ledger.position, **facts, round_s=round_s)
         self._finish_round(pool.distance)
 
     def _material(self, sequences: Tokens, values: Floats) -> tuple[Tokens, Floats]:
@@ -249,7 +252,8 @@ class Search:
         objective = config.objective if self._state.trained else "sft"
         worse = sequences[rejected(sequences, values, pairs, **near)] if objective == "dpo" else None
         recipe = self._recipe(objective)
-        data = PairData.of(self._policy, sequences[pairs.x], sequences[pairs.y], pairs.rewards, worse)
+        x, y = sequences[pairs.x], sequences[pairs.y]
+        data = PairData.of(self._policy, x, y, pairs.rewards, worse, objective=objective)
         found = self._fit(data, recipe)
         self._state.trained = True
         return {"objective": objective, "pairs": len(pairs.x), **found}
@@ -257,7 +261,11 @@ class Search:
     def _fit(self, data: PairData, recipe: Recipe) -> dict[str, float]:
         directory = self._folder / f"training-{len(self._state.ends)}"
         found = train(self._policy, data, recipe, directory)
-        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            done = directory.with_suffix(".done")  # not the name that is resumed from, of which half may be left
+            shutil.rmtree(done, ignore_errors=True)
+            directory.rename(done)
+            shutil.rmtree(done, ignore_errors=True)
         return found
 
     def _recipe(self, objective: str) -> Recipe:
@@ -343,6 +351,7 @@ PAPER = replace(
     SCRATCH,
     model="EleutherAI/pythia-2.8b",
     device="auto",
+    generations=11,  # ten that are bred
     targets=10_000,
     radius=0.25,
     old_data=0.0,
@@ -364,6 +373,7 @@ PAPER = replace(
 )
 PRESETS = {
     "paper": PAPER,
+    "paper-official": replace(PAPER, weights="official", micro_batch=1),
     "scratch": SCRATCH,
     "scratch-sft": replace(SCRATCH, objective="sft"),
     "scratch-dpo": replace(SCRATCH, objective="dpo"),

@@ -118,6 +118,7 @@ def test_trajectories_follow_new_edits(policy: Policy) -> None:
     first = proposals(policy, set(), np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=1)
     both = proposals(policy, set(), np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=2)
     assert both.written == 2 * first.written == 8
+    assert len(both.sequences) > len(first.sequences)  # an edit of the seeds again would be the same one
     stuck = {row.tobytes() for row in first.sequences}
     known = proposals(policy, stuck, np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=2)
     assert not len(known.sequences)  # what is known is not followed, so the same edit comes again
@@ -206,6 +207,27 @@ def test_a_run_that_was_killed_goes_on_from_its_last_round(finished: Path, evalu
     ]
 
 
+def test_a_run_killed_while_it_clears_a_training_away_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the training's checkpoints is not gone on from."""
+    remove = shutil.rmtree
+
+    def killed(folder: Any, **settings: Any) -> None:
+        if Path(folder).name.startswith("training-") and Path(folder).exists():
+            next(Path(folder).rglob("policy.safetensors")).unlink()
+            raise KeyboardInterrupt
+        remove(folder, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(path=tmp_path / "ledger.bin", save_steps=2)
+    run(path=tmp_path / "ledger.bin", save_steps=2)
+    assert (tmp_path / "ledger.bin").read_bytes() == finished.read_bytes()
+    assert not list((tmp_path / "agent").glob("training-*"))
+
+
 def test_a_state_that_the_ledger_does_not_go_with_is_refused(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished.parent, tmp_path / "run")
     os.truncate(tmp_path / "run" / "ledger.bin", 64)
@@ -261,7 +283,46 @@ def test_a_task_whose_values_are_all_zero_falls_back_to_the_genetic_algorithm(ca
     with caplog.at_level(logging.INFO, logger="bioseq_gym"):
         AGENT.run(env, 0, replace(SMALL, warmup=100, round_size=100))
     assert (env.remaining, env.ledger.best_value) == (0, 0.0)
-    assert "a round of the genetic algorithm instead" in caplog.text
+    assert "round 1: no pairs, a round of the genetic algorithm instead" in caplog.text
+
+
+def test_a_round_in_which_nothing_new_is_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The genetic algorithm spends its evaluations, and its line has what the generator wrote."""
+
+    def repeating(*given: Any, **settings: Any) -> Pool:
+        pool = propose(*given, **settings)
+        return replace(pool, sequences=pool.sequences[:0], likelihoods=pool.likelihoods[:0])
+
+    monkeypatch.setattr("bioseq_gym.agents.llome_agent.propose", repeating)
+    with caplog.at_level(logging.INFO, logger="bioseq_gym"):
+        env = run(path=tmp_path / "ledger.bin")
+    assert env.remaining == 0
+    assert "round 3: nothing new written, a round of the genetic algorithm instead" in caplog.text
+    lines = rounds(tmp_path / "ledger.bin")
+    assert [(line["round"], line["evaluations"], line["new"]) for line in lines] == [
+        (1, 210, 0.0),
+        (2, 270, 0.0),
+        (3, 330, 0.0),
+    ]
+    assert all(line["written"] > 0 and "spearman" not in line for line in lines)
+
+
+def test_a_short_sequence_has_neighbours_too(tmp_path: Path) -> None:
+    """A tenth of 8 positions is less than one."""
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", V=20, L=8, c=2, k=4), 330, tmp_path / "ledger.bin")
+    AGENT.run(env, 0, SMALL)
+    assert [line["objective"] for line in rounds(tmp_path / "ledger.bin")] == ["sft", "marge", "marge"]
+
+
+def test_a_plateau_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    with caplog.at_level(logging.INFO, logger="bioseq_gym"):
+        run(path=tmp_path / "ledger.bin")
+    gained = [line["gained"] for line in rounds(tmp_path / "ledger.bin")]
+    told = [message for message in caplog.messages if message.startswith("round ")]
+    assert [message.endswith(", no gain") for message in told] == [gain == 0.0 for gain in gained]
+    assert 0.0 in gained
 
 
 def test_the_first_training_is_supervised_whenever_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,8 +378,9 @@ def test_a_training_that_diverges_is_told() -> None:
         run(learning_rate=1e30)
 
 
-def test_the_presets_are_named_in_the_documentation() -> None:
-    assert {"paper", "scratch"} <= AGENT.presets.keys()
-    paper = AGENT.presets["paper"]
+def test_the_papers_preset_is_the_papers() -> None:
+    paper, official = AGENT.presets["paper"], AGENT.presets["paper-official"]
     assert isinstance(paper, Config)
+    assert isinstance(official, Config)
     assert (paper.model, paper.round_size, paper.seeds, paper.iterations) == ("EleutherAI/pythia-2.8b", 2000, 200, 10)
+    assert (official.weights, official.micro_batch) == ("official", 1)

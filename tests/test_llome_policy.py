@@ -234,7 +234,7 @@ def test_where_bfloat16_is_computed_in_small_steps_still_count(
     edits, likelihoods = policy.sample(y, 2, np.ones(12), None, torch.Generator().manual_seed(0))
     assert len(edits) == 12
     assert np.isfinite(likelihoods).all()
-    data = PairData.of(policy, y[::-1], y, np.zeros(12))
+    data = PairData.of(policy, y[::-1], y, np.zeros(12), objective="sft")
     train(policy, data, Recipe("sft", batch_size=4, micro_batch=4, learning_rate=1e-6), tmp_path)
     moved = {name: (after != before[name]).float().mean().item() for name, after in policy.state().items()}
     # an adapter's first factor has no gradient before the second one, which starts at 0, has moved

@@ -38,7 +38,7 @@ def make() -> Policy:
 
 def trained(objective: str, directory: Path, **changes: Any) -> tuple[Policy, dict[str, float]]:
     policy = make()
-    data = PairData.of(policy, X, Y, REWARDS, WORSE if objective == "dpo" else None)
+    data = PairData.of(policy, X, Y, REWARDS, WORSE if objective == "dpo" else None, objective=objective)
     recipe = Recipe(objective, **{"batch_size": 16, "micro_batch": 16, "learning_rate": 1e-3, **changes})
     return policy, train(policy, data, recipe, directory)
 

@@ -6,6 +6,7 @@ The paper (Chen et al., arXiv 2410.22296) finds both to be troubles. A run write
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ class RoundLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         finished = [line for line in lines if line.endswith("\n") and json.loads(line)["round"] < rounds]
-        path.write_text("".join(finished), encoding="utf-8")
+        temporary = path.with_suffix(".new")
+        temporary.write_text("".join(finished), encoding="utf-8")
+        os.replace(temporary, path)
 
     def add(self, **facts: Any) -> None:
         """Append a line for ``round``."""

@@ -9,11 +9,9 @@ from torch import Tensor
 
 
 class MargeLoss(NamedTuple):
-    """MargE and its parts; all but ``loss`` are detached."""
+    """MargE, and the effective sample size of its weights, which is detached."""
 
     loss: Tensor
-    reverse_kl: Tensor
-    forward_kl: Tensor
     effective_sample_size: Tensor
 
 
@@ -78,12 +76,11 @@ def marge_loss(
         clip: log-ratios are clipped to -clip .. clip before the softmax (there they pass no gradient); 0: not at all.
 
     Returns:
-        The scalar loss, its two parts before alpha and beta, and the effective sample size 1 / sum(w^2), in 1 .. B.
+        The scalar loss, and the effective sample size 1 / sum(w^2), in 1 .. B.
     """
     per_token = policy_logps / lengths
     ratios = policy_logps - reference_logps
     weights = torch.softmax(ratios.clamp(-clip, clip) if clip > 0.0 else ratios, dim=0)
     reverse_kl = (weights * (per_token - rewards)).sum()
     forward_kl = -per_token.mean()
-    loss = alpha * reverse_kl + beta * forward_kl
-    return MargeLoss(loss, reverse_kl.detach(), forward_kl.detach(), 1.0 / weights.detach().square().sum())
+    return MargeLoss(alpha * reverse_kl + beta * forward_kl, 1.0 / weights.detach().square().sum())

@@ -53,7 +53,7 @@ def near_pairs(
         neighbours: largest number of x for each y, the nearest ones; ties at random.
         distance: hamming; edit, by insertions, deletions and substitutions, for which a segment that moves by one is
             near; or any, which takes all for near.
-        radius: largest distance, as a share of L.
+        radius: largest distance, as a share of L; one position is always near.
         infeasible_share: largest share of pairs with an infeasible x.
         neutral: whether pairs of equal value count; they teach what may vary without loss.
         rng: of the ties and of the infeasible pairs that are kept.
@@ -133,7 +133,7 @@ def _near(
     are found approximately, these are most of the ``neighbours`` nearest, and the centre itself.
     """
     check_distance(distance)
-    most = radius * sequences.shape[1]
+    most = max(1.0, radius * sequences.shape[1])  # else a short sequence has no neighbour at all
     if distance == "hamming" and len(centres) * len(sequences) > EXACT:
         return _approximate(sequences, centres, order, counts, neighbours, most)
     place = np.argsort(order)
@@ -203,9 +203,8 @@ def _approximate(
         faiss.omp_set_num_threads(threads)
     apart = differing / 2.0  # where tokens differ, two bits do
     within = (nearest >= 0) & (apart <= most)
-    return [order[row[near]] for row, near in zip(nearest, within, strict=True)], [
-        row[near] for row, near in zip(apart, within, strict=True)
-    ]
+    found = [order[row[near]] for row, near in zip(nearest, within, strict=True)]
+    return found, [row[near] for row, near in zip(apart, within, strict=True)]
 
 
 def _fewer_infeasible(infeasible: NDArray[np.bool_], share: float) -> Indices:

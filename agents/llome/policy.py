@@ -138,7 +138,7 @@ class Policy:
         """Write ``count`` edits of each x.
 
         Args:
-            x: (B, L) seeds; each distinct one is read once.
+            x: (B, L) seeds; each distinct one of those that are written at a time is read once.
             count: edits per seed.
             temperatures: (B,) of the sampling; 1 is the model's own distribution, 0 the most likely id each time.
             forbidden: (V, V) transitions that are not written, by a model that writes states; None: everything may be.

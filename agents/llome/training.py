@@ -4,7 +4,8 @@ An objective is a function of the log-likelihoods of the *effective* batch, all 
 micro-batches and processes. MargE's weights are normalised over it, so it is no sum over micro-batches. Where there are
 several, the likelihoods are computed twice: without gradients for the whole effective batch, which gives the derivative
 of the objective by each likelihood; then micro-batch by micro-batch, with these derivatives as coefficients. The sum of
-the gradients is that of one large batch, as in gradient caching (Gao et al., arXiv 2101.06983).
+the gradients is that of one large batch, as in gradient caching (Gao et al., arXiv 2101.06983). TRL's trainers each sum
+a loss of their own over micro-batches, for data of their own form, and could not be compared with MargE in one loop.
 """
 
 from __future__ import annotations
@@ -124,13 +125,17 @@ class PairData(Dataset[dict[str, Any]]):
         self.rows = rows
 
     @classmethod
-    def of(cls, policy: Policy, x: Tokens, y: Tokens, rewards: Floats, rejected: Tokens | None = None) -> PairData:
+    def of(
+        cls, policy: Policy, x: Tokens, y: Tokens, rewards: Floats, rejected: Tokens | None = None, *, objective: str
+    ) -> PairData:
         """The data of pairs of x and y (n, L) with their rewards (n,); for DPO also ``rejected`` (n, L).
 
-        ``policy`` is the reference: it is asked here, once.
+        ``policy`` is the reference, and is asked here, once; for the ``objective`` sft there is none.
         """
         kinds = [y] if rejected is None else [y, rejected]
-        references = np.stack([policy.log_likelihood(x, tokens) for tokens in kinds], axis=1)
+        references = np.zeros((len(x), len(kinds)))
+        if objective != "sft":
+            references = np.stack([policy.log_likelihood(x, tokens) for tokens in kinds], axis=1)
         return cls(
             [
                 {
