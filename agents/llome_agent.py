@@ -195,10 +195,9 @@ class Search:
             self._breed(config.round_size)
             self._finish_round(state.distance)
             return
-        between = time.perf_counter()
+        writing = time.perf_counter()
         pool = self._propose(sequences, values, transitions)
-        written = time.perf_counter()
-        facts = trained | collapse(pool) | {"training_s": between - started, "writing_s": written - between}
+        facts = trained | collapse(pool) | {"writing_s": time.perf_counter() - writing}
         if len(pool.sequences):
             chosen = self._select(pool, min(config.round_size, env.remaining))
             answers, feasible = env.evaluate(pool.sequences[chosen])
@@ -230,7 +229,7 @@ class Search:
 
     def _train(self, sequences: Tokens, values: Floats) -> dict[str, Any]:
         """Train on pairs of what is given; empty if there are none."""
-        config, rng = self._config, self._state.rng
+        config, rng, started = self._config, self._state.rng, time.perf_counter()
         near: dict[str, Any] = {
             "neighbours": config.neighbours,
             "distance": config.distance,
@@ -253,10 +252,12 @@ class Search:
         worse = sequences[rejected(sequences, values, pairs, **near)] if objective == "dpo" else None
         recipe = self._recipe(objective)
         x, y = sequences[pairs.x], sequences[pairs.y]
+        paired = time.perf_counter()
         data = PairData.of(self._policy, x, y, pairs.rewards, worse, objective=objective)
         found = self._fit(data, recipe)
         self._state.trained = True
-        return {"objective": objective, "pairs": len(pairs.x), **found}
+        times = {"pairs_s": paired - started, "training_s": time.perf_counter() - paired}
+        return {"objective": objective, "pairs": len(pairs.x), **found, **times}
 
     def _fit(self, data: PairData, recipe: Recipe) -> dict[str, float]:
         directory = self._folder / f"training-{len(self._state.ends)}"

@@ -173,7 +173,7 @@ def test_rounds_spend_the_budget_and_say_what_they_did(finished: Path) -> None:
         assert line["pairs"] > 0
         assert 0.0 < line["new"] <= line["distinct"] <= line["parsed"] == 1.0
         assert len(line["reliability"]) == 10
-        assert line["training_s"] + line["writing_s"] <= line["round_s"]
+        assert line["pairs_s"] + line["training_s"] + line["writing_s"] <= line["round_s"]
     assert all(1.0 <= line["effective_sample_size"] <= 16.0 for line in lines[1:])
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bioseq_gym import load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.runs import run_agent
+from bioseq_gym.study import find_runs, read_study
 
 TASK = "llome/ehr-V32-L32-c4-k4-q4"
 
@@ -37,3 +39,15 @@ def test_longer_runs_count_for_shorter_budgets_and_once(program: Any, tmp_path: 
     assert cells[2] == f"{regrets[1]:.3f} [{low:.3f}, {high:.3f}] (3)"
     assert cells[3].endswith("(2)")
     assert cells[4:] == ["–"] * 3
+
+
+def test_functions_of_a_shape_are_taken_together(program: Any, tmp_path: Path) -> None:
+    for task in (0, 1):
+        for seed in (0, 1):
+            name = f"ehrlich/ehr-V8-L12-c2-k3-q3-seed{task}"
+            run_agent(load_agent("random"), load_task(name), budget=1000, seed=seed, out=tmp_path / f"{task}-{seed}")
+    study = read_study(find_runs([str(tmp_path)]))
+    title, _, row = program.shapes(study).splitlines()
+    assert title == "| shape | agent | runs | 1,000 |"
+    regrets = np.sort([result.curve.at(1000) for result in study.of_agent("random")])
+    assert row.startswith(f"| V=8, L=12, c=2, k=3, q=3 | random | 4 | {regrets[1:3].mean():.3f} [")
