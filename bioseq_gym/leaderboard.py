@@ -348,4 +348,5 @@ _CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check.
 _REPRODUCED = """## Reproductions
 
 By `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
-again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %."""
+again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %, and
+*different* where it found one."""

@@ -128,6 +128,33 @@ def test_rows_that_somebody_reproduced(browser: Browser, strange: Path) -> None:
         assert len(cells(page)) == 2
 
 
+def test_what_came_out_different_was_not_reproduced(browser: Browser, home: str) -> None:
+    script = """() => rows(
+      { rows: ["different", "", "compatible", null, "identical"].map((reproduced) => ({ label: "x", reproduced })) },
+      columns({ budgets: [1] }, 0, 0).find((column) => column.key === "reproduced"), %s).map((row) => row.reproduced)"""
+    with opened(browser, home) as page:
+        assert page.evaluate(script % "{}") == ["identical", "compatible", "", None, "different"]
+        assert page.evaluate(script % "{ reproduced: 'yes' }") == ["identical", "compatible"]
+
+
+def test_every_curve_looks_different(browser: Browser) -> None:
+    rows = [row["id"] for row in board_data(BOARDS, FIRST)["rows"]]
+    assert len(rows) > 8
+    with opened(browser, at(DISK, board=FIRST, show=",".join(rows))) as page:
+        looks = page.locator(".legend .curve").evaluate_all("lines => lines.map((line) => line.getAttribute('class'))")
+        assert len(looks) == len(set(looks)) == len(rows)
+
+
+def test_the_link_of_the_board_that_is_shown_keeps_the_focus(browser: Browser) -> None:
+    with opened(browser, at(DISK, board=FIRST, sort="runs")) as page:
+        link = page.locator("nav a[aria-current]")
+        link.focus()
+        page.keyboard.press("Enter")
+        settle(page)
+        assert page.evaluate("location.hash").count("sort") == 0
+        expect(link).to_be_focused()
+
+
 def test_a_group_of_tasks_has_numbers_and_curves_of_its_own(browser: Browser, home: str) -> None:
     data = board_data(BOARDS, FIRST)
     with opened(browser, home) as page:

@@ -10,10 +10,9 @@ async function render() {
   const main = document.getElementById("main");
   const named = boards.find((name) => name === state.board) || boards[0];
   if (!named) return main.replaceChildren(make("p", {}, "There is no submission yet."));
-  document.getElementById("boards").replaceChildren(...boards.map((name) => make("a", {
-    href: address({ board: name }), "aria-current": name === named ? "page" : null,
-  }, name)));
-  document.querySelector("header").hidden = false; // not before it has its height, nor the footer its place: nothing jumps
+  const links = boards.map((name) => make("a", {
+    id: "board-" + name, href: address({ board: name }), "aria-current": name === named ? "page" : null,
+  }, name));
   state.board = named;
   const turn = ++latest;
   let parts, title = "bioseq_gym leaderboards";
@@ -27,23 +26,26 @@ async function render() {
   }
   if (turn !== latest) return;
   document.title = title;
-  swap(main, parts, [state.board, state.submission].join(" "));
+  swap(main, links, parts, [state.board, state.submission].join(" "));
 }
 
 function alarm(error) {
   return make("p", { role: "alert" }, `${error.message}. Build the page anew: bioseq-gym leaderboard --rebuild`);
 }
 
-/** Put the parts in place. If they are the same view, built anew, then focus, caret and what was scrolled or open stay. */
-function swap(main, parts, now) {
+/** Put links and parts in place. If they are the same view, built anew, then focus, caret and what was scrolled or open stay. */
+function swap(main, links, parts, now) {
   const same = view === now || view === "";
   view = now;
   const focused = document.activeElement;
   const caret = focused.id === "filter" ? focused.selectionStart : null;
   const boxes = [...main.querySelectorAll(".scrolling")].map((box) => [box.scrollLeft, box.scrollTop]);
   const open = main.querySelector("details[open]") !== null;
+  document.getElementById("boards").replaceChildren(...links);
   main.replaceChildren(...parts);
-  document.querySelector("footer").hidden = false;
+  for (const name of ["header", "footer"]) document.querySelector(name).hidden = false; // now that they have their places
+  const count = document.getElementById("count");
+  document.getElementById("said").textContent = count ? count.textContent : ""; // heard, since it was there before its text
   const element = same ? document.getElementById(focused.id) : main.querySelector("h1");
   if (element) element.focus({ preventScroll: same });
   if (!same) return scrollTo(0, 0);

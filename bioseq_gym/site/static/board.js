@@ -2,8 +2,11 @@
 // A board: switches, curves of the selected rows, the table.
 
 const DRAWN = 6; // rows whose curves are drawn until somebody chooses
+const VERDICTS = ["different", "", "compatible", "identical"]; // of a reproduction, the best last
 
-/** The columns; `of` gives what a row is sorted by, `text` what it shows. Best first is `up` for smaller is better. */
+const verdict = (row) => VERDICTS.indexOf(row.reproduced || "");
+
+/** The columns; `of` gives what a row is sorted by, if not `rank`, and `text` what it shows. Best first is `up` for smaller is better. */
 function columns(board, budget, group) {
   const number = (row, name) => row.numbers[group][name][budget];
   const n = thousands(board.budgets[budget]);
@@ -12,7 +15,7 @@ function columns(board, budget, group) {
     { key: "regret", head: `regret @ ${n}`, of: (row) => number(row, "regret")[0], up: true, text: (row) => interval(number(row, "regret")) },
     { key: "aocc", head: `AOCC @ ${n}`, of: (row) => number(row, "aocc")[0], up: false, text: (row) => interval(number(row, "aocc")) },
     { key: "constraints", head: "constraints", of: (row) => row.constraints, up: true },
-    { key: "reproduced", head: "reproduced", of: (row) => row.reproduced, up: false },
+    { key: "reproduced", head: "reproduced", of: (row) => row.reproduced, rank: verdict, up: false },
     { key: "ledgers", head: "ledgers", of: (row) => row.ledgers, up: false },
     { key: "runs", head: "runs", of: (row) => row.runs, up: false, text: (row) => String(row.runs) },
     { key: "wall", head: "wall time", of: (row) => row.wall, up: true, text: (row) => row.wall.toFixed(1) + " s" },
@@ -29,7 +32,7 @@ async function boardView(board, state) {
   const shown = state.show === undefined ? sorted.slice(0, DRAWN).map((row) => row.id) : state.show.split(",");
   const chosen = sorted.filter((row) => shown.includes(row.id));
   const found = await Promise.all(chosen.map((row) => bioseq.get(`${board.name}/of/${row.id}`)));
-  const looks = new Map(chosen.map((row, i) => [row.id, i % 8]));
+  const looks = new Map(chosen.map((row, i) => [row.id, `${i % 8}${i < 8 ? "" : " again"}`]));
   const line = (row, i, name, band) =>
     ({ label: row.label, look: looks.get(row.id), values: found[i].curves[group][name], band: band && found[i].curves[group].band });
   const regrets = chosen.map((row, i) => line(row, i, "regret", true));
@@ -46,7 +49,7 @@ async function boardView(board, state) {
       chart("Simple regret, interquartile mean and its 95 % interval", board.grid, regrets),
       chart("Share of targets reached", board.grid, shares)),
     legend(regrets),
-    make("p", { role: "status", class: "note" }, `${sorted.length} of ${count(board.rows.length, "row")}, ${chosen.length} of them drawn`),
+    make("p", { id: "count", class: "note" }, `${sorted.length} of ${count(board.rows.length, "row")}, ${chosen.length} of them drawn`),
     scrolling("Table of submissions", table(sorted, all, by, shown, state)),
   ];
 }
@@ -57,10 +60,11 @@ function rows(board, by, state) {
   const passing = board.rows.filter((row) =>
     words.every((word) => row.label.toLowerCase().includes(word)) &&
     (!state.constraints || row.constraints === state.constraints) &&
-    (!state.reproduced || row.reproduced));
+    (!state.reproduced || verdict(row) > VERDICTS.indexOf("")));
   const sign = (by.up ? 1 : -1) * (state.order === "reversed" ? -1 : 1);
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-  return [...passing].sort((a, b) => sign * compare(by.of(a), by.of(b)));
+  const rank = by.rank || by.of;
+  return [...passing].sort((a, b) => sign * compare(rank(a), rank(b)));
 }
 
 function table(sorted, all, by, shown, state) {
