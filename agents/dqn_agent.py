@@ -1,7 +1,7 @@
 """DQN (Mnih et al., Nature 518, 2015) of Stable-Baselines3 on ``Ehrlich-v0``: learn what each edit is worth.
 
-An action is one of the L V edits, a position and a token in one number; the reward is the gain in value, scaled by its
-own standard deviation. See ``agents/rl/__init__.py`` for what was tried.
+An action is one of the L V edits, a position and a token in one number; the reward is the gain in value, scaled. See
+``agents/rl/__init__.py`` for how, and for what was tried.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Config:
     learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     gamma: float = setting(0.5, "discount per step", low=0.0, high=1.0)
     exploration: float = setting(
-        0.3, "share of the budget over which the share of random edits falls from 1", low=0.001
+        0.3,
+        "the share of random edits falls from 1 over as many steps, repeats included, as are this share of the budget",
+        low=0.001,
     )
     exploration_final: float = setting(0.1, "share of random edits that it falls to", low=0.0, high=1.0)
     width: int = setting(128, "of the layers of the network", low=1)
@@ -39,7 +41,7 @@ class Config:
 
 
 def run(envs: VectorEvaluationBudget, seed: int, config: Config) -> None:
-    """Learn until the budget is spent."""
+    """Learn until the next step of all environments does not fit."""
     with reproducible("dqn", config.device):
         model = DQN(
             "MlpPolicy",

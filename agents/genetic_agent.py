@@ -1,4 +1,4 @@
-"""Genetic algorithms: holo-bench's published setting, and a strong elitist one, the default, in two sizes.
+"""Genetic algorithms: holo-bench's, and a strong elitist one, the default, in two sizes.
 
 ``genetic`` breeds from the best of everything evaluated. An Ehrlich motif counts wherever it stands, so besides
 substitutions and crossover it moves segments by one position. It never asks for a sequence twice, nor for one that the
@@ -7,6 +7,7 @@ as many rounds.
 
 ``genetic-holo`` is the discrete evolution of holo-bench (Stanton et al., arXiv 2407.00236, appendix), the genetic
 algorithm that both papers compare with: truncation selection, uniform crossover of survivors, mutation of everyone.
+Population, survival and mutation are those of LLOME's own configuration, recombination is the default of its class.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def shift(x: Tokens, V: int, rng: np.random.Generator) -> Tokens:
 
 @dataclass(frozen=True)
 class HoloConfig:
-    """Settings of holo-bench's discrete evolution, as published."""
+    """Settings of holo-bench's discrete evolution, as LLOME's authors have it."""
 
     population: int = setting(1000, "sequences per generation", low=2, high=1_000_000)
     survival: float = setting(0.1, "quantile of the population that survives", low=0.001, high=1.0)

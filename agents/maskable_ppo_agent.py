@@ -1,8 +1,8 @@
 """PPO with action masks (Huang and Ontañón, arXiv 2006.14171) of sb3-contrib on ``EhrlichBuild-v0``: learn to write.
 
-It writes a sequence token by token and is paid the value when it is full, scaled by its own standard deviation. The
-environment reveals which token may come next, so that every sequence is feasible: this agent is told what the others
-must find out. See ``agents/rl/__init__.py`` for what was tried.
+It writes a sequence token by token and is paid the value, scaled, when it is full. The environment reveals which token
+may come next, so that every sequence is feasible: this agent is told what the others must find out. See
+``agents/rl/__init__.py`` for how rewards are scaled, and for what was tried.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Config:
 
 
 def run(envs: VectorEvaluationBudget, seed: int, config: Config) -> None:
-    """Learn until the budget is spent."""
+    """Learn until the last tokens of the next sequences, one in each environment, do not fit."""
     n_steps = config.episodes * envs.length
     tokens = n_steps * envs.num_envs
     if tokens % config.minibatches or tokens == config.minibatches:

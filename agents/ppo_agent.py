@@ -1,7 +1,7 @@
 """PPO (Schulman et al., arXiv 1707.06347) of Stable-Baselines3 on ``Ehrlich-v0``: learn to edit, one token at a time.
 
-It sees the sequence and chooses a position and a token; the reward is the gain in value, scaled by its own standard
-deviation. See ``agents/rl/__init__.py`` for what was tried.
+It sees the sequence and chooses a position and a token; the reward is the gain in value, scaled. See
+``agents/rl/__init__.py`` for how, and for what was tried.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Config:
 
 
 def run(envs: VectorEvaluationBudget, seed: int, config: Config) -> None:
-    """Learn until the budget is spent."""
+    """Learn until the next step of all environments does not fit."""
     steps = config.n_steps * envs.num_envs
     if steps % config.batch_size:
         raise InvalidConfig(f"--batch-size of ppo is {config.batch_size}; give a divisor of 16 n-steps, {steps}")

@@ -26,7 +26,7 @@ class SequenceVecEnv(VecEnv):
       ``terminal_observation`` and ``episode``: return ``r``, length ``l``, seconds ``t``, as ``Monitor`` has it.
     - There are no single environments behind it whose attributes could be set or whose methods called; only
       ``action_masks`` can be, where the environment reveals its constraints.
-    - Options of ``reset`` are not used; no environment of bioseq_gym has any.
+    - Options of ``reset`` are not passed on.
 
     Args:
         envs: from ``gymnasium.make_vec``; its episodes are reset in the step that ends them.
