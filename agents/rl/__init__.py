@@ -1,9 +1,9 @@
 """What the agents of reinforcement learning share: the environment as Stable-Baselines3 wants it, network, training.
 
 The algorithms are SB3's and sb3-contrib's, unchanged. So is the scaling of rewards, by ``VecNormalize``: they are
-divided by the standard deviation of the discounted return so far, and clipped to -10 .. 10. For ``maskable-ppo``, which
-is paid once in L steps and does not discount, the quotient is some sqrt(L) times larger than of a single payment, so that
-at L = 128 many of the values are clipped, middling ones like large ones. Without clipping it was not tried.
+divided by the standard deviation, over all steps, of the discounted return so far, and clipped to -10 .. 10. For
+``maskable-ppo``, which is paid in one step of L and does not discount, a payment is some sqrt(L) of these, so that at
+L = 128 many are clipped, middling ones like large ones. Without clipping it was not tried.
 
 **What was tried** on ``ehrlich/ehr-V32-L32-c4-k4-q4-seed101`` and ``-seed102``, by ``bioseq-gym run AGENT --task TASK
 --budget 10000 --seed S`` with these settings: simple regret after 10,000 evaluations, the median over both functions,
