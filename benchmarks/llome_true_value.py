@@ -1,9 +1,10 @@
 """LLOME with a selection that cheats: it evaluates those of its model's edits that have the largest values.
 
-What a perfect reward model would be worth, as an upper bound beside the selection by likelihood. It looks the function
-up by its digest, scores the whole pool without charge, and so has no place on a leaderboard. Run it as
+What a perfect reward model would be worth in the choice of what is evaluated, beside a choice at random, which is
+LLOME's with ``--quantile 1``, and by likelihood. It looks the function up by its digest, scores the whole pool without
+charge, and so has no place on a leaderboard. Run it with a pool that is larger than a round:
 
-    bioseq-gym sweep --agents llome benchmarks/llome_true_value.py --tasks llome-6 --budget 10000 --out runs/rewards
+    bioseq-gym run benchmarks/llome_true_value.py --samples 4 --budget 10000 --out runs/selection/true-0
 """
 
 from __future__ import annotations
