@@ -17,7 +17,7 @@ Other than in the paper:
 - the networks are perceptrons instead of convolutional;
 - they learn on from round to round instead of anew, from values divided by the best one;
 - parents are drawn from everything evaluated, as in the authors' own code; where they are too many, the newest;
-- the model screens 3 candidates per evaluation, where the authors' code has 10 and more;
+- the model screens 3 candidates per evaluation, where the authors' code has 10 by default;
 - each pass recombines the parents, where theirs goes on with what the pass before recombined;
 - a child that was asked before or holds a transition proven forbidden is drawn again.
 """

@@ -204,7 +204,8 @@ class Search:
             gained = max(0.0, float(answers.max()) - float(values.max()))
             facts |= calibration(pool.likelihoods[chosen], answers) | {"gained": gained}
             logger.info(
-                "round %d: %d pairs, loss %.3f, %d candidates, %d evaluated, %.0f %% feasible, best %.3f of %.3f%s",
+                "round %d: %d pairs, loss %.3f, %d candidates, %d evaluated, %.0f %% feasible, best %.3f, "
+                "so far %.3f%s",
                 *(len(state.ends), trained["pairs"], trained["loss"], len(pool.sequences), len(chosen)),
                 *(100 * feasible.mean(), answers.max(), max(values.max(), answers.max())),
                 "" if gained else ", no gain",

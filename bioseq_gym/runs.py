@@ -327,9 +327,14 @@ def read_manifest(path: Path) -> Manifest:
     return parse_manifest(text, str(path / MANIFEST))
 
 
-def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
+def check_budget(budget: Any) -> None:
+    """Raise InvalidBudget for what is no budget of a run."""
     if not is_count(budget) or budget < 1:
         raise InvalidBudget(f"the budget is {budget!r}; give an integer of at least 1 and below 2^63")
+
+
+def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int) -> Manifest:
+    check_budget(budget)
     if not is_count(seed):
         raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0 and below 2^63")
     check_config(agent.name, config)

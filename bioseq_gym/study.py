@@ -221,7 +221,8 @@ def _read(path: Path, budget: int | None) -> list[Result]:
         raise InvalidRun(f"{path} was run on another function than {run.manifest['task']} is now; run it again")
     _check_cut(path, run.manifest["budget"], budget)
     result = Result.of(run, budget)
-    return [replace(result, rounds=[r for r in read_rounds(path) if not r.evaluations > result.budget])]
+    within = [r for r in read_rounds(path) if not r.evaluations > result.budget]  # or it does not say
+    return [replace(result, rounds=within)]
 
 
 def _check_cut(path: Path, own: int, budget: int | None) -> None:

@@ -379,6 +379,7 @@ def test_a_training_that_diverges_is_told() -> None:
 
 
 def test_the_papers_preset_is_the_papers() -> None:
+    assert {"paper", "scratch"} <= AGENT.presets.keys()
     paper, official = AGENT.presets["paper"], AGENT.presets["paper-official"]
     assert isinstance(paper, Config)
     assert isinstance(official, Config)

@@ -88,6 +88,13 @@ def test_the_picture_is_the_same_for_the_same_rounds(tmp_path: Path) -> None:
 
 def test_a_study_reads_the_rounds_within_its_budget(tmp_path: Path) -> None:
     path = run_agent(load_agent("random"), load_task(TASKS[0]), budget=50, seed=0, out=tmp_path / "run").path
+    written(path, LINE, {"evaluations": 50})
+    assert [r.evaluations for r in read_study([path]).of_agent("random")[0].rounds] == [20.0, 50.0]
+    assert [r.evaluations for r in read_study([path], budget=40).of_agent("random")[0].rounds] == [20.0]
+
+
+def test_a_round_that_does_not_say_when_it_ended_is_within_any_budget(tmp_path: Path) -> None:
+    path = run_agent(load_agent("random"), load_task(TASKS[0]), budget=50, seed=0, out=tmp_path / "run").path
     written(path, LINE, {"evaluations": 50}, {"spearman": 0.25})
     assert [r.spearman for r in read_study([path]).of_agent("random")[0].rounds][::2] == [0.5, 0.25]
     assert [r.spearman for r in read_study([path], budget=40).of_agent("random")[0].rounds] == [0.5, 0.25]

@@ -18,7 +18,7 @@ from typing import IO, Any
 from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.errors import BioseqGymError, InvalidBudget, InvalidConfig, InvalidRun, UnknownName
 from bioseq_gym.progress import logging_to
-from bioseq_gym.runs import run_agent
+from bioseq_gym.runs import check_budget, run_agent
 from bioseq_gym.suite import Task, load_suite, load_task, suite_names, task_names
 
 DEFAULT_SEEDS = 5
@@ -132,8 +132,7 @@ def _plan(names: Iterable[str], seeds: int | None, first_seed: int, budget: int 
                 raise InvalidBudget(f"{task.name} comes with budgets of {other} and {own_budget}; give --budget")
             planned[task.name] = range(first_seed, first_seed + max(count, len(others))), own_budget
     for run_seeds, run_budget in planned.values():
-        if not 1 <= run_budget < 2**63:
-            raise InvalidBudget(f"the budget is {run_budget}; give an integer of at least 1 and below 2^63")
+        check_budget(run_budget)
         if not run_seeds or first_seed < 0 or run_seeds.stop > 2**63:
             raise InvalidConfig("give at least one seed, and only seeds of at least 0 and below 2^63")
     return planned
