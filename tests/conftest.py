@@ -27,6 +27,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def pytest_configure() -> None:
+    """One thread of torch for each worker: they share the cores, and sums of more threads depend on how many."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, and workers inherit it
+
+
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a wheel could be made of, so that building leaves nothing in the checkout."""

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import bioseq_gym
-from bioseq_gym import BudgetExhausted, InvalidConfig, MissingDependency, UnknownName, load_task
+from bioseq_gym import BudgetExhausted, Ehrlich, InvalidConfig, MissingDependency, UnknownName, load_task
 from bioseq_gym.agent import RESERVED, Agent, agent_names, check_config, load_agent, setting
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
@@ -75,6 +76,26 @@ def test_agents_neither_read_nor_move_the_global_generators(name: str) -> None:
         ledgers.append(spend(name, 3).ledger.to_bytes())
         assert (repr(np.random.get_state()), torch.get_rng_state().tolist()) == before  # noqa: NPY002
     assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.parametrize("name", ["adalead:guided", "dqn", "lambo-2", "llome", "llome-best", "maskable-ppo", "ppo"])
+def test_agents_of_torch_compute_with_one_thread_and_give_the_others_back(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, seen = Ehrlich.score, set()
+
+    def watched(self: Ehrlich, x: NDArray[Any]) -> NDArray[np.float64]:
+        seen.add(torch.get_num_threads())
+        return score(self, x)
+
+    monkeypatch.setattr(Ehrlich, "score", watched)
+    torch.set_num_threads(2)
+    try:
+        spend(name, 0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == {1}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -206,19 +204,6 @@ def test_killed_at_any_instant_a_submission_is_there_whole_or_not_at_all(
         left[0] = 12
         submit([file], root)
         assert tree(root) == tree(board)
-
-
-def test_two_submits_at_once_both_land(abridged: Submission, others: list[Path], tmp_path: Path) -> None:
-    files = [saved(abridged, tmp_path / "a.zip"), saved(pack(others, "smoke", abridged=True), tmp_path / "b.zip")]
-    command = [sys.executable, "-m", "bioseq_gym.cli", "submit", "--board", str(tmp_path / "board")]
-    both = [subprocess.Popen([*command, str(file)], stderr=subprocess.PIPE, text=True) for file in files]
-    for process in both:
-        _, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, "")
-    landed = tree(tmp_path / "board")
-    rebuild(tmp_path / "board")
-    assert tree(tmp_path / "board") == landed  # the pages are of both
-    assert len(read_board(tmp_path / "board", "smoke")) == 2
 
 
 # Studies of submissions

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 from bioseq_gym import EvaluationBudget, InvalidConfig, InvalidLedger
-from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome import checkpoint
 from bioseq_gym.agents.llome.diagnostics import RoundLog, calibration, pairwise_distance, position_entropy
 from bioseq_gym.agents.llome.pairs import near_pairs
@@ -44,12 +42,6 @@ SMALL = replace(
 TASK = "ehrlich/ehr-V16-L16-c4-k4-q4-seed0"
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
-
-
 def run(budget: int = 330, path: Path | None = None, seed: int = 0, **changes: Any) -> EvaluationBudget:
     env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), budget, path)
     AGENT.run(env, seed, replace(SMALL, **changes))
@@ -70,8 +62,7 @@ def policy() -> Policy:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ledger of a whole run."""
     path = tmp_path_factory.mktemp("llome") / "ledger.bin"
-    with threads(1):
-        run(path=path)
+    run(path=path)
     return path
 
 

@@ -1,25 +1,16 @@
 """llome-best: its likelihood by hand, what its network may know, and that it finds what tests show."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.drift.family import Family
 from bioseq_gym.agents.llome_best.network import REACH, Network, convolved, noisy_or_loss
 from bioseq_gym.agents.llome_best.trainer import LIMIT, Trainer, log_odds
 
 V, L = 8, 24
 MOTIF, OFFSETS = np.array([3, 5, 4]), np.array([0, 2, 5])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
 
 
 def network(layers: int = 2, *, moved: bool = False) -> Network:

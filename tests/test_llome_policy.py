@@ -1,7 +1,6 @@
 """LLOME's policies: from scratch, and any causal language model, here a tiny one that the test makes."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from transformers import (
 )
 
 from bioseq_gym import InvalidConfig
-from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome import policy as policies
 from bioseq_gym.agents.llome import training
 from bioseq_gym.agents.llome.codec import TextCodec, TokenCodec
@@ -29,12 +27,6 @@ from bioseq_gym.agents.llome.training import PairData, Recipe, train
 
 SCRATCH = {"model": "", "size": "0.1M", "lora_rank": 0, "device": "cpu", "seed": 0}
 X = np.array([[0, 1, 2, 3, 4], [5, 5, 0, 0, 1]], np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 from bioseq_gym import InvalidConfig
-from bioseq_gym.agents.determinism import threads
 from bioseq_gym.agents.llome.policy import Policy
 from bioseq_gym.agents.llome.training import WEIGHTS_FILE, PairData, Recipe, train
 
@@ -24,12 +22,6 @@ Y[:, 3] = (X[:, 3] + 1) % 6
 WORSE = X.copy()
 WORSE[:, 5] = (X[:, 5] + 2) % 6
 REWARDS = rng.random(32)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
 
 
 def make() -> Policy:
