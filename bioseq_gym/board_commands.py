@@ -10,6 +10,7 @@ from typing import Any
 
 from bioseq_gym import leaderboard, reproduce, site
 from bioseq_gym.errors import InvalidSubmission, UnknownName
+from bioseq_gym.files import write_whole
 from bioseq_gym.study import find_runs
 from bioseq_gym.submission import Submission, faults, pack, read_submission, to_bytes
 from bioseq_gym.submission.card import card_lines, read_card
@@ -69,8 +70,9 @@ def _pack(options: argparse.Namespace) -> None:
     packed = pack(sources, options.suite, agent=options.agent, abridged=options.abridged, cut=options.cut, card=card)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    size = out.write_bytes(to_bytes(packed))
-    print(f"packed {_summary(packed)}: {out}, {size:,} bytes")
+    content = to_bytes(packed)
+    write_whole(out, content)
+    print(f"packed {_summary(packed)}: {out}, {len(content):,} bytes")
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bioseq_gym.errors import InvalidSubmission
+from bioseq_gym.files import write_whole
 from bioseq_gym.report import (
     MARK,
     PAGE,
@@ -29,7 +30,6 @@ from bioseq_gym.report import (
     regret_table,
     require_packages,
     with_columns,
-    write_page,
     write_report,
 )
 from bioseq_gym.site import INDEX, SITE, Entry, check_site, write_board, write_front
@@ -231,7 +231,8 @@ def _write_front(root: Path) -> None:
     """The pages that lead to the boards: one of Markdown, and the one that shows them all."""
     counts = {name: len(_files(root / name / SUBMISSIONS)) for name in board_names(root)}
     check_page(root / PAGE)
-    write_page(root / PAGE, [MARK, "# Leaderboards", "", _INDEX, *(_line(*board) for board in counts.items()), ""])
+    lines = [MARK, "# Leaderboards", "", _INDEX, *(_line(*board) for board in counts.items()), ""]
+    write_whole(root / PAGE, "\n".join(lines))
     write_front(root, list(counts), _TRUST)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.errors import InvalidRun, MissingDependency
+from bioseq_gym.files import write_whole
 from bioseq_gym.plots import line_styles, plot_ecdf, plot_regret, plot_rounds
 from bioseq_gym.rounds import Round, rounds_table
 from bioseq_gym.statistics import (
@@ -82,7 +83,7 @@ def write_report(study: Study, folder: PathLike, front: Front = Front()) -> Path
         os.replace(picture, page.with_name(ROUNDS))
     else:
         page.with_name(ROUNDS).unlink(missing_ok=True)
-    write_page(page, _page(study, agents, best, front, rounds))
+    write_whole(page, "\n".join(_page(study, agents, best, front, rounds)))
     return page
 
 
@@ -90,13 +91,6 @@ def check_page(page: Path, start: str = MARK) -> None:
     """Raise InvalidRun if there is a page that this program did not make, which begins with ``start``."""
     if page.exists() and not page.read_text(encoding="utf-8", errors="replace").startswith(start):
         raise InvalidRun(f"{page} is there and was not made by bioseq-gym; give another folder, or move it away")
-
-
-def write_page(page: Path, lines: Iterable[str]) -> None:
-    """Write a page, which begins with :data:`MARK`, all or nothing."""
-    temporary = page.with_name(f".new.{page.name}")
-    temporary.write_text("\n".join(lines), encoding="utf-8")
-    os.replace(temporary, page)
 
 
 def ranked(study: Study) -> list[str]:

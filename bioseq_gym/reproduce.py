@@ -23,6 +23,7 @@ import numpy as np
 from bioseq_gym import __version__
 from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.errors import InvalidConfig
+from bioseq_gym.files import write_whole
 from bioseq_gym.runs import Result, Run, run_agent
 from bioseq_gym.statistics import superiority
 from bioseq_gym.submission import PackedRun, Submission, read_submission, verify
@@ -94,7 +95,7 @@ def reproduce(
         a12, p = superiority([(np.array(areas), np.array(its[task])) for task, areas in others.items()])
     numbers = len(chosen), len(submission.runs), same, a12, p
     found = Reproduction(digest(submission), by, *numbers, platform.python_version(), platform.machine())
-    (Path(out) / RECORD).write_text(found.to_json(), encoding="utf-8")
+    write_whole(Path(out) / RECORD, found.to_json())
     return found
 
 
@@ -133,7 +134,7 @@ def _start(out: Path, submission: Submission, agent: Agent) -> None:
             f"{out} holds something else than this submission run again by this code of {agent.name}; "
             "give a new folder with --out, or delete that one"
         )
-    note.write_text(text, encoding="utf-8")
+    write_whole(note, text)
 
 
 def _config(submission: Submission, agent: Agent) -> Any:

@@ -26,6 +26,7 @@ from bioseq_gym.agent import AGENT_NAME, Agent, check_config
 from bioseq_gym.budget import AnyBudget, EvaluationBudget, Ledger, VectorEvaluationBudget
 from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import BudgetExhausted, InvalidBudget, InvalidConfig, InvalidLedger, InvalidRun
+from bioseq_gym.files import write_whole
 from bioseq_gym.labels import agent_label
 from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.rounds import Round
@@ -242,9 +243,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write the manifest with its own checksum, all or nothing."""
     text = json.dumps(sealed(manifest), indent=2, sort_keys=True, allow_nan=False)
-    temporary = directory / f"{MANIFEST}.new"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, directory / MANIFEST)
+    write_whole(directory / MANIFEST, text + "\n")
 
 
 def sealed(manifest: Manifest) -> Manifest:

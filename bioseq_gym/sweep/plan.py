@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioseq_gym.errors import BioseqGymError, InvalidRun
+from bioseq_gym.files import write_whole
 from bioseq_gym.runs import read_manifest
 from bioseq_gym.sweep.cells import Cell
 
@@ -35,9 +36,7 @@ def write_plan(cells: Sequence[Cell], command: str) -> None:
     out = cells[0].out
     out.mkdir(parents=True, exist_ok=True)
     plan = {"command": command, "runs": [cell.directory.relative_to(out).as_posix() for cell in cells]}
-    temporary = out / f".{PLAN}.{os.getpid()}"
-    temporary.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, out / PLAN)
+    write_whole(out / PLAN, json.dumps(plan, indent=1) + "\n")
 
 
 def check_finished(path: Path) -> None:
