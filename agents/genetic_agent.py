@@ -2,8 +2,8 @@
 
 ``genetic`` breeds from the best of everything evaluated. An Ehrlich motif counts wherever it stands, so besides
 substitutions and crossover it moves segments by one position. It never asks for a sequence twice, nor for one that the
-answers so far prove infeasible. ``genetic-small`` is the same, ten at a time: better at equal evaluations, in ten times
-as many rounds.
+answers so far prove infeasible. ``genetic-small`` is the same, ten at a time: mostly ahead up to 10,000 evaluations,
+in ten times as many rounds.
 
 ``genetic-holo`` is the discrete evolution of holo-bench (Stanton et al., arXiv 2407.00236, appendix), the genetic
 algorithm that both papers compare with: truncation selection, uniform crossover of survivors, mutation of everyone.

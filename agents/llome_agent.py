@@ -23,7 +23,8 @@ ours the last. Its SFT takes 128 pairs a step, and its DPO a beta of 0.4, a rate
 ``scratch``, the default, trains a small GPT-NeoX with one token for each state. It departs from the paper where that
 was better: the model learns to copy first, pairs are nearer, rounds shorter, transitions proven forbidden are not
 written, and candidates are drawn from all that was written, since those that it finds likely were too like their seeds.
-A run keeps its state after each round, and a line of diagnostics, in the folder ``agent`` of its directory.
+A run keeps its state after each round, and of each of the model's a line of diagnostics, in the folder ``agent`` of
+its directory.
 """
 
 from __future__ import annotations

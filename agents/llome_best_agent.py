@@ -20,7 +20,7 @@ Other than in LLOME:
 - it is trained every 20 tests, in rounds of six steps;
 - once the motifs are known, it is not asked any more.
 
-Did it help? Not the search; its smaller batches do. On 36 functions that nothing was chosen by, six in each of six
+Did it help? Not the search; its smaller batches do. On 36 functions that none of these was tuned on, six in each of six
 shapes, two runs of 10,000 evaluations, the area over the convergence curve was .200 of neutral drift, .224 of this, and
 .227 of ``neutral-drift --preset by-5``, which takes 0.4 s instead of 7; the intervals of the last two overlap
 (``benchmarks/llome`` has the command). With ``--steps 0`` the model stays silent.

@@ -19,6 +19,8 @@ from bioseq_gym.cli import main
 REPOSITORY = Path(__file__).resolve().parents[1]
 Make = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
+# each imports none of those behind it
+ROOMS = ("budget", "envs", "agent", "runs", "submission", "study", "report", "site", "leaderboard", "reproduce")
 VERIFIERS = ("leaderboard", "replay", "submission/")
 # (room, what it must never import, what of that is allowed all the same); a name covers what is below it
 RULES: list[tuple[str, set[str], set[str]]] = [
@@ -29,6 +31,7 @@ RULES: list[tuple[str, set[str], set[str]]] = [
         {"bioseq_gym.compiled", "bioseq_gym.errors", "bioseq_gym.functions"},
     ),
     ("bioseq_gym/envs/", {"bioseq_gym.functions.kernels"}, set()),
+    *((f"bioseq_gym/{room}", {f"bioseq_gym.{later}" for later in ROOMS[i:]}, set()) for i, room in enumerate(ROOMS, 1)),
     *((f"bioseq_gym/{room}", {"bioseq_gym.agent", "importlib", "runpy"}, set()) for room in VERIFIERS),
     (
         "agents/",
@@ -94,6 +97,8 @@ def test_imports_go_one_way(path: str) -> None:
         ("bioseq_gym/runs.py", "def f():\n    import torch.nn", {"torch.nn"}),
         ("bioseq_gym/cli.py", "from bioseq_gym.agents import llome_agent", {"bioseq_gym.agents.llome_agent"}),
         ("bioseq_gym/cli.py", "from . import agents", {"bioseq_gym.agents"}),
+        ("bioseq_gym/runs.py", "from bioseq_gym.study import Study", {"bioseq_gym.study.Study"}),
+        ("bioseq_gym/study.py", "from bioseq_gym.runs import Run", set()),
         ("bioseq_gym/cli.py", "from bioseq_gym.agent import load_agent", set()),
         ("bioseq_gym/functions/spec.py", "from ..budget import Ledger", {"bioseq_gym.budget.Ledger"}),
         ("bioseq_gym/functions/spec.py", "import gymnasium as g", {"gymnasium"}),

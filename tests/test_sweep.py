@@ -96,6 +96,10 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
         make_cells(["random"], [], tmp_path)
     with pytest.raises(InvalidConfig, match="the number of workers is 0"):
         sweep(["random"], [TINY], tmp_path, workers=0)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / MANIFEST).touch()
+    with pytest.raises(InvalidConfig, match="run is the directory of a run; give the sweep another with --out"):
+        make_cells(["random"], [TINY], tmp_path / "run")
 
 
 @pytest.mark.parametrize(

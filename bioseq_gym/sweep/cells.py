@@ -18,7 +18,7 @@ from typing import IO, Any
 from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.errors import BioseqGymError, InvalidBudget, InvalidConfig, InvalidRun, UnknownName
 from bioseq_gym.progress import logging_to
-from bioseq_gym.runs import check_budget, run_agent
+from bioseq_gym.runs import MANIFEST, check_budget, run_agent
 from bioseq_gym.suite import Task, load_suite, load_task, suite_names, task_names
 
 DEFAULT_SEEDS = 5
@@ -100,10 +100,12 @@ def make_cells(
         MissingDependency: an agent needs a package that is not installed.
         InvalidSpec: the numbers in a generated task's name make no function.
         InvalidBudget: a budget is not positive, or a task comes with two.
-        InvalidConfig: there is no agent, task or seed, or a seed is negative.
+        InvalidConfig: there is no agent, task or seed, a seed is negative, or ``out`` is the directory of a run.
     """
     if not agents or not tasks:
         raise InvalidConfig("a sweep needs at least one agent and one task")
+    if (Path(out) / MANIFEST).exists():
+        raise InvalidConfig(f"{out} is the directory of a run; give the sweep another with --out")
     planned = _plan(tasks, seeds, first_seed, budget)
     order = sorted(planned, key=lambda name: -planned[name][1] * load_task(name).spec.L)
     labels: dict[str, str] = {}
