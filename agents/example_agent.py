@@ -13,7 +13,8 @@ def run(env: EvaluationBudget, seed: int, config: NoConfig) -> None:
     while not env.done:
         children = np.tile(best, (min(20, env.remaining), 1))
         for child in children:
-            child[rng.integers(env.length)] = rng.integers(env.vocabulary_size)
+            for _ in range(rng.geometric(0.5)):  # one edit or more, or the best of all single edits would be the end
+                child[rng.integers(env.length)] = rng.integers(env.vocabulary_size)
         values, _ = env.evaluate(children)
         if values.max() >= best_value:
             best, best_value = children[values.argmax()], values.max()

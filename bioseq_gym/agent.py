@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from bioseq_gym.envs import ENVIRONMENTS
 from bioseq_gym.errors import InvalidConfig, MissingDependency, UnknownName
@@ -26,15 +28,41 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
     return field(default=default, metadata={"help": help, "low": low, "high": high})
 
 
+def setting_types(config: Any) -> dict[str, tuple[type, ...]]:
+    """What each setting of ``config`` may be: bool, int, float or str, and NoneType behind it where None is meant.
+
+    Raises:
+        InvalidConfig: ``config`` is no instance of a dataclass, or a field of it is something else.
+    """
+    if not is_dataclass(config) or isinstance(config, type):
+        raise InvalidConfig(f"the config of an agent must be an instance of a dataclass, not {config!r}")
+    found = {}
+    for name, hint in get_type_hints(type(config)).items():
+        options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        types = sorted(options, key=lambda kind: kind is NoneType)
+        if types[0] not in (bool, int, float, str) or types[1:] not in ([], [NoneType]):
+            raise InvalidConfig(f"the setting {name!r} of an agent is a {hint}; give bool, int, float or str")
+        found[name] = tuple(types)
+    return found
+
+
 def check_config(agent: str, config: Any) -> None:
-    """Raise InvalidConfig, naming the option, for the first setting of ``config`` that is out of its range."""
+    """Raise InvalidConfig, naming the option, for the first setting of ``config`` of a wrong type or out of range."""
+    types = setting_types(config)
     for f in fields(config):
         value, low, high = getattr(config, f.name), f.metadata.get("low"), f.metadata.get("high")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value}; give a finite number")
-        if (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"{low} to {high}"
-            raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value}; give {bounds}")
+        kind, *others = types[f.name]
+        if value is None and others:
+            continue
+        wrong = None
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+            wrong = f"a value of type {kind.__name__}"
+        elif isinstance(value, float) and not math.isfinite(value):
+            wrong = "a finite number"
+        elif (low is not None and value < low) or (high is not None and value > high):
+            wrong = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        if wrong is not None:
+            raise InvalidConfig(f"--{f.name.replace('_', '-')} of {agent} is {value!r}; give {wrong}")
 
 
 @dataclass(frozen=True)
@@ -52,13 +80,16 @@ class Agent:
             generators made from ``seed`` alone, so that the same seed gives the same ledger. Returning early is fine,
             and so is letting BudgetExhausted through. ``env`` is an :class:`EvaluationBudget`, or, with ``num_envs``, a
             :class:`VectorEvaluationBudget`.
-        config: the default settings, a frozen dataclass whose fields are bool, int, float or str, each made with
-            :func:`setting`; every field becomes an option of the command line, so that none may have the name of one of
-            ``bioseq-gym run``.
-        presets: other named settings, for ``--preset``.
+        config: the default settings, a frozen dataclass whose fields are bool, int, float or str, or one of these or
+            None, each made with :func:`setting`; every field becomes an option of the command line, so that none may
+            have the name of one of ``bioseq-gym run``.
+        presets: other named settings of the same dataclass, for ``--preset``.
         env_id: the environment that it works in; one that only calls ``env.evaluate`` needs none but the first.
         num_envs: 0 for a single environment, or the number of episodes in a vector environment.
         reveal_constraints: whether it is shown which actions are feasible. Tables say so.
+
+    Raises:
+        InvalidConfig: one of these is something else.
     """
 
     name: str
@@ -70,17 +101,18 @@ class Agent:
     reveal_constraints: bool = False
 
     def __post_init__(self) -> None:
-        if not AGENT_NAME.fullmatch(self.name):
-            raise ValueError(f"the agent's name {self.name!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
-        for config in (self.config, *self.presets.values()):
-            if not is_dataclass(config) or isinstance(config, type):
-                raise TypeError(f"the config of agent {self.name!r} must be an instance of a dataclass, not {config!r}")
-            for taken in RESERVED & {f.name for f in fields(config)}:
-                raise ValueError(f"agent {self.name!r} has a setting {taken!r}, an option of its own; rename it")
+        if not isinstance(self.name, str) or not AGENT_NAME.fullmatch(self.name):
+            raise InvalidConfig(f"the agent's name {self.name!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
+        if not callable(self.run):
+            raise InvalidConfig(f"run of agent {self.name!r} is {self.run!r}; give a function run(env, seed, config)")
+        for taken in RESERVED & setting_types(self.config).keys():
+            raise InvalidConfig(f"agent {self.name!r} has a setting {taken!r}, an option of its own; rename it")
+        if any(type(preset) is not type(self.config) for preset in self.presets.values()):
+            raise InvalidConfig(f"the presets of agent {self.name!r} are not all of the class of its config; make them")
         if self.env_id not in ENVIRONMENTS:
-            raise ValueError(f"agent {self.name!r} wants the environment {self.env_id!r}; give one of {ENVIRONMENTS}")
+            raise InvalidConfig(f"env_id of agent {self.name!r} is {self.env_id!r}; give one of {ENVIRONMENTS}")
         if isinstance(self.num_envs, bool) or not isinstance(self.num_envs, int) or self.num_envs < 0:
-            raise ValueError(f"num_envs of agent {self.name!r} is {self.num_envs!r}; give an integer of at least 0")
+            raise InvalidConfig(f"num_envs of agent {self.name!r} is {self.num_envs!r}; give an integer of at least 0")
 
     def main(self) -> None:
         """The command line of this agent alone: ``bioseq-gym run`` without the name."""
@@ -94,15 +126,17 @@ def agent_names() -> list[str]:
     return sorted(entry_points(group=ENTRY_POINTS).names)
 
 
-def load_agent(name: str) -> Agent:
+def load_agent(name: str | os.PathLike[str]) -> Agent:
     """The installed agent of that name, or the ``AGENT`` of the Python file that ``name`` is the path of.
 
-    Packages add agents through the entry-point group ``bioseq_gym.agents``.
+    Packages add agents through the entry-point group ``bioseq_gym.agents``. A file may import modules beside it, unless
+    others have their names.
 
     Raises:
         UnknownName: there is no such agent, or the file has no ``AGENT``.
         MissingDependency: the agent needs a package that is not installed.
     """
+    name = os.fspath(name)
     if name.endswith(".py"):
         return _agent_in_file(Path(name))
     for entry in entry_points(group=ENTRY_POINTS, name=name):
@@ -110,7 +144,8 @@ def load_agent(name: str) -> Agent:
             agent = entry.load()
         except ModuleNotFoundError as error:
             raise MissingDependency(f"{name} needs {error.name}; pip install 'bioseq-gym[agents]'") from None
-        assert isinstance(agent, Agent), f"the entry point {entry.value} is no Agent"
+        if not isinstance(agent, Agent):
+            raise UnknownName(f"the entry point {entry.value} of {name} is no Agent; mend the package that has it")
         return agent
     raise UnknownName.of("agent", name, agent_names(), "bioseq-gym run --help, or give the path of a .py file")
 
@@ -124,6 +159,8 @@ def _agent_in_file(path: Path) -> Agent:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
+    if (folder := str(path.parent.resolve())) not in sys.path:
+        sys.path.append(folder)
     spec.loader.exec_module(module)
     agent = getattr(module, "AGENT", None)
     if not isinstance(agent, Agent):

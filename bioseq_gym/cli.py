@@ -6,21 +6,22 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import track
 
 import bioseq_gym
 from bioseq_gym import report
-from bioseq_gym.agent import Agent, agent_names, load_agent
+from bioseq_gym.agent import Agent, agent_names, load_agent, setting_types
 from bioseq_gym.board_commands import add_board_commands
 from bioseq_gym.budget import AnyBudget
-from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
+from bioseq_gym.errors import BioseqGymError, InvalidSequence, InvalidSubmission, UnknownName
 from bioseq_gym.iohprofiler import export
 from bioseq_gym.progress import live_progress
 from bioseq_gym.runs import run_agent
@@ -60,12 +61,22 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
         return options.command(options) or 0
     except InvalidSubmission as error:
         return fail(error, 1)
+    except InvalidSequence as error:  # of an agent that asks for what is no batch
+        return fail(f"{error} ({_place(error)})", 2)
     except BioseqGymError as error:
         return fail(error, 2)
     except OSError as error:
-        return fail(": ".join(str(part) for part in (error.strerror, error.filename) if part), 2)
+        parts = [str(part) for part in (error.strerror, error.filename2 or error.filename) if part]
+        return fail(": ".join(parts) or repr(error), 2)
     except KeyboardInterrupt:
         return fail("stopped; a run that was cut goes on with --resume", 130)
+
+
+def _place(error: BaseException) -> str:
+    """The line outside of this package that led to ``error``."""
+    own = str(Path(bioseq_gym.__file__).parent)
+    frame = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)][-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def _parser(arguments: list[str], agent: Agent | None) -> Parser:
@@ -153,9 +164,9 @@ def _add_config_options(run: Parser, agent: Agent) -> None:
     group = run.add_argument_group(f"settings of {agent.name}")
     if agent.presets:
         group.add_argument("--preset", choices=sorted(agent.presets), help="named settings to start from")
-    hints = get_type_hints(type(agent.config))
+    types = setting_types(agent.config)
     for field in fields(agent.config):
-        kind = next((t for t in get_args(hints[field.name]) if t is not type(None)), hints[field.name])
+        kind = types[field.name][0]
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             dest=f"config_{field.name}",
@@ -250,12 +261,13 @@ def _sweep(options: argparse.Namespace) -> int:
 def _tasks(options: argparse.Namespace) -> None:
     names = task_names() if options.suite is None else load_suite(options.suite).tasks
     tasks = [load_task(name) for name in names]
-    numbers = [{"V": t.spec.V, "L": t.spec.L, "c": t.spec.c, "k": t.spec.k, "q": t.spec.q} for t in tasks]
+    names = ("V", "L", "c", "k", "q", "epistasis")
+    numbers = [{name: getattr(t.spec, name) for name in names} for t in tasks]
     if options.json:
         print(json.dumps([{"name": t.name, **n, "digest": t.digest} for t, n in zip(tasks, numbers, strict=True)]))
         return
-    rows = [(t.name, *map(str, n.values()), f"{t.spec.epistasis:g}") for t, n in zip(tasks, numbers, strict=True)]
-    print_table(("task", "V", "L", "c", "k", "q", "epistasis"), rows)
+    rows = [(t.name, *(f"{number:g}" for number in n.values())) for t, n in zip(tasks, numbers, strict=True)]
+    print_table(("task", *names), rows)
     if options.suite is not None:
         return
     suites = [(s.name, str(len(s.tasks)), str(s.seeds), f"{s.budget:,}") for s in map(load_suite, suite_names())]

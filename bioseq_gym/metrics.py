@@ -111,9 +111,3 @@ def diversity(sequences: NDArray[np.uint8], values: NDArray[np.float64]) -> floa
         return 0.0
     differing = int(np.count_nonzero(best[:, None] != best[None]))
     return differing / int(n * (n - 1) * L)
-
-
-def median_and_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, first and third quartile over seeds."""
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return float(middle), float(low), float(high)

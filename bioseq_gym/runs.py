@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import time
@@ -31,6 +32,8 @@ from bioseq_gym.labels import agent_label
 from bioseq_gym.metrics import CHECKPOINTS, RegretCurve, distinct_share, diversity, feasible_share
 from bioseq_gym.rounds import Round
 from bioseq_gym.suite import Task, load_task
+
+logger = logging.getLogger("bioseq_gym.runs")
 
 MANIFEST, LEDGER = "manifest.json", "ledger.bin"
 FORMAT = 2
@@ -189,6 +192,12 @@ def run_agent(
         finally:
             manifest["wall_s"] = round(manifest["wall_s"] + time.perf_counter() - started, 3)
             write_manifest(path, manifest)
+    if env.ledger.diverged or env.ledger.position < len(env.ledger):
+        logger.warning(
+            "%s went on with a run that was cut, but asked something else than before: was its code changed? "
+            "The result is of both; for one of a single code remove %s and start again",
+            *(agent.name, path),
+        )
     # a process that goes on with a run may ask less than the one that was cut did
     asked = max([env.ledger.asked, *env.ledger.asked_counts[-1:].tolist()])
     manifest |= {"status": "finished", "asked": asked, **outcome(task, env.ledger, budget)}
@@ -337,10 +346,6 @@ def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int)
     if not is_count(seed):
         raise InvalidConfig(f"the seed is {seed!r}; give an integer of at least 0 and below 2^63")
     check_config(agent.name, config)
-    try:
-        settings = json.loads(json.dumps(asdict(config), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidConfig(f"the settings of {agent.name} don't go into JSON ({error}); give plain values") from None
     if load_task(task.name).digest != task.digest:
         raise InvalidRun(f"the task {task.name} is another function than the published one; give it by its name")
     return {
@@ -354,7 +359,7 @@ def _new_manifest(agent: Agent, task: Task, config: Any, budget: int, seed: int)
             "num_envs": agent.num_envs,
             "reveal_constraints": agent.reveal_constraints,
         },
-        "config": settings,
+        "config": asdict(config),
         "seed": seed,
         "budget": budget,
         "sessions": 0,

@@ -1,10 +1,9 @@
 """Contracts of every agent, and the operators of the genetic ones."""
 
-import argparse
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 import bioseq_gym
-from bioseq_gym import BudgetExhausted, Ehrlich, InvalidConfig, MissingDependency, UnknownName, load_task
-from bioseq_gym.agent import RESERVED, Agent, agent_names, check_config, load_agent, setting
+from bioseq_gym import BudgetExhausted, Ehrlich, load_task
+from bioseq_gym.agent import Agent, agent_names, check_config, load_agent
 from bioseq_gym.agents.feasibility import LearnedTransitions
 from bioseq_gym.agents.genetic_agent import HOLO, coin_flips
-from bioseq_gym.agents.genetic_agent import Config as GeneticConfig
 from bioseq_gym.budget import AnyBudget
-from bioseq_gym.cli import _add_run_options
 from bioseq_gym.runs import make_env
 from bioseq_gym.sweep.cells import load_preset, parse_agent
 
@@ -133,87 +130,6 @@ def test_every_setting_has_help_and_a_default_in_its_range(name: str) -> None:
         check_config(name, config)
         for field in config.__dataclass_fields__.values():
             assert field.metadata["help"]
-
-
-@pytest.mark.parametrize(("setting_name", "value"), [("children", 0), ("crossover", 1.5), ("mutations", float("nan"))])
-def test_a_setting_out_of_range_is_refused_by_name(setting_name: str, value: float) -> None:
-    with pytest.raises(InvalidConfig, match=f"--{setting_name} of genetic is {value}; give "):
-        check_config("genetic", replace(GeneticConfig(), **{setting_name: value}))
-
-
-def test_setting_without_a_range_takes_anything() -> None:
-    assert setting(3, "help").metadata == {"help": "help", "low": None, "high": None}
-
-
-def test_an_unknown_agent_gets_the_near_names() -> None:
-    with pytest.raises(UnknownName, match=r"no agent 'genetics'\. Did you mean 'genetic' or 'genetic-small' or 'g"):
-        load_agent("genetics")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [(None, "there is no file"), ("x = 1\n", r"defines no agent; end it with AGENT = Agent")]
-)
-def test_a_file_without_an_agent(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "mine.py"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UnknownName, match=message):
-        load_agent(str(path))
-
-
-def test_an_agent_whose_packages_are_missing_says_which_extra_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    for module in [m for m in sys.modules if m.startswith("bioseq_gym.agents.llome")]:
-        monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(MissingDependency, match=r"llome needs transformers; pip install 'bioseq-gym\[agents\]'"):
-        load_agent("llome")
-
-
-@pytest.mark.parametrize("name", ["", "my agent", "../me", "a" * 65, "<b>"])
-def test_an_agent_has_a_name_that_a_table_can_show(name: str) -> None:
-    with pytest.raises(ValueError, match="is not 1 to 64 letters, digits"):
-        Agent(name, lambda env, seed, config: None)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ({"env_id": "CartPole-v1"}, r"wants the environment 'CartPole-v1'; give one of \('Ehrlich-v0', "),
-        ({"num_envs": -1}, "num_envs of agent 'mine' is -1; give an integer of at least 0"),
-        ({"num_envs": True}, "num_envs of agent 'mine' is True"),
-    ],
-)
-def test_an_agent_wants_an_environment_that_there_is(wanted: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Agent("mine", lambda env, seed, config: None, **wanted)
-
-
-def test_an_agent_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
-    before = sys.modules["random"]
-    (tmp_path / "random.py").write_text(
-        "from bioseq_gym.agent import Agent\nAGENT = Agent('mine', lambda env, seed, config: None)\n"
-    )
-    assert load_agent(str(tmp_path / "random.py")).name == "mine"
-    assert sys.modules["random"] is before
-
-
-def test_an_agent_needs_a_dataclass_for_its_config() -> None:
-    with pytest.raises(TypeError, match="must be an instance of a dataclass"):
-        Agent("mine", lambda env, seed, config: None, {"children": 3})
-
-
-def test_no_setting_is_called_as_an_option_of_run() -> None:
-    """Its own options, from the parser, are the reserved ones."""
-    parser = argparse.ArgumentParser()
-    _add_run_options(parser)  # type: ignore[arg-type]
-    assert {action.dest for action in parser._actions} == RESERVED - {"preset"}
-
-    @dataclass(frozen=True)
-    class Seeded:
-        seed: int = setting(0, "of mine")
-
-    with pytest.raises(ValueError, match="agent 'mine' has a setting 'seed', an option of its own; rename it"):
-        Agent("mine", lambda env, seed, config: None, Seeded())
 
 
 @pytest.mark.parametrize(("name", "evaluations"), [("genetic", 5_000), ("genetic-small", 4_100)])

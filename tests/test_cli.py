@@ -60,6 +60,7 @@ def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "tasks", "--json")
     assert status == 0
     assert [task["name"] for task in json.loads(out)] == task_names()
+    assert json.loads(out)[0].keys() == {"name", "V", "L", "c", "k", "q", "epistasis", "digest"}
     status, out, _ = run(capsys, "tasks")
     assert all(name in out for name in (*task_names(), *suite_names()))
     status, out, _ = run(capsys, "tasks", "llome-6", "--json")
@@ -145,6 +146,36 @@ def test_bad_use_is_one_line_that_names_the_fix(
     assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("env.evaluate(env.initial_solution)", "sequences have shape (32,); give (B, 32)"),
+        ("raise OSError('no such model')", "OSError('no such model')"),
+        ("open('/nowhere/weights')", "No such file or directory: /nowhere/weights"),
+    ],
+)
+def test_an_agent_that_errs_is_told_where(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from bioseq_gym.agent import Agent\ndef run(env, seed, config):\n    {line}\nAGENT = Agent('mine', run)\n"
+    )
+    status, _, err = run(capsys, "run", path, "--budget", 10, "--out", tmp_path / "run", "--quiet")
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+    if "evaluate" in line:
+        assert f"({path}, line 3)" in err
+
+
+def test_a_pack_that_cannot_be_written_names_its_file(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    status, _, err = run(capsys, "pack", finished, "--suite", TASK, "--out", tmp_path / "taken")
+    assert (status, err) == (2, f"bioseq-gym: Is a directory: {tmp_path / 'taken'}\n")
 
 
 def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

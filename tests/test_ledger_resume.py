@@ -66,6 +66,7 @@ def test_a_cut_run_goes_on_as_if_it_had_never_stopped(
         env.close()
         assert path.read_bytes() == data
         assert sum(scored) == BUDGET - whole  # what the ledger holds is not scored again
+        assert not env.ledger.diverged
         path.unlink()
 
 
@@ -90,6 +91,7 @@ def test_a_resumed_run_that_asks_something_else_stays_in_its_budget(
     with suppress(BudgetExhausted):
         agent(env, seed=1)  # which ends: a spent budget does not look like one with evaluations left
     assert (env.remaining, env.done) == (0, True)
+    assert env.ledger.diverged == (cut > 1 or agent is walker)  # climbers begin alike
     env.close()
     after = Ledger.read(tmp_path / "l")
     assert len(after) == BUDGET

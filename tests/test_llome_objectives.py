@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bioseq_gym.agents.llome.objectives import dpo_loss, marge_loss, sft_loss
+from bioseq_gym.agents.llome import dpo_loss, marge_loss, sft_loss
 
 
 def test_marge_loss_by_hand() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioseq_gym.metrics import BEST, RegretCurve, distinct_share, diversity, feasible_share, median_and_quartiles
+from bioseq_gym.metrics import BEST, RegretCurve, distinct_share, diversity, feasible_share
 
 VALUES = st.lists(st.sampled_from([-math.inf, 0.0, 0.25, 0.5, 0.75, 1.0]), max_size=60)
 
@@ -101,7 +101,3 @@ def test_diversity_is_of_the_best_and_the_newest_among_equals() -> None:
     distances = [np.mean(a != b) for a, b in combinations(chosen, 2)]
     assert len(chosen) == BEST
     assert diversity(rows, values) == pytest.approx(np.mean(distances))
-
-
-def test_median_and_quartiles() -> None:
-    assert median_and_quartiles([0.0, 1.0, 0.5, 0.25, 0.75]) == (0.5, 0.25, 0.75)

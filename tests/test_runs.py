@@ -39,13 +39,6 @@ class Config:
     pause: float = setting(0.0, "seconds between calls")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """A setting that is no plain value."""
-
-    sizes: Any
-
-
 def walk(env: EvaluationBudget, seed: int, config: Config) -> None:
     """Ask for random neighbours of the start, some of them twice, until refused."""
     rng = np.random.default_rng(seed)
@@ -202,6 +195,25 @@ def test_an_agent_that_fails_leaves_a_run_that_can_go_on(tmp_path: Path) -> None
     assert (done.manifest["status"], done.manifest["sessions"], done.manifest["evaluations"]) == ("finished", 2, 1)
 
 
+@pytest.mark.parametrize(("change", "warnings"), [(0, 0), (1, 1)])
+def test_a_resumed_run_of_changed_code_is_said_to_be_of_two(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: int, warnings: int
+) -> None:
+    def crash_late(env: EvaluationBudget, seed: int, config: Config) -> None:
+        env.evaluate(np.tile(env.initial_solution, (40, 1)) % (1 + np.arange(40)[:, None]))
+        raise RuntimeError("a bug in the agent")
+
+    def mended(env: EvaluationBudget, seed: int, config: Config) -> None:
+        env.evaluate(np.tile(env.initial_solution, (40, 1)) % (1 + change + np.arange(40)[:, None]))
+        walk(env, seed, config)
+
+    with pytest.raises(RuntimeError, match="a bug in the agent"):
+        run(tmp_path / "run", agent=Agent("walk", crash_late, Config()))
+    done = run(tmp_path / "run", agent=Agent("walk", mended, Config()), resume=True)
+    assert done.manifest["status"] == "finished"
+    assert caplog.text.count("asked something else than before: was its code changed?") == warnings
+
+
 def test_a_run_killed_at_any_instant_goes_on_to_the_same_result(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole").manifest
     slow = {"config": Config(pause=0.01)}
@@ -332,16 +344,10 @@ def test_an_agent_gets_the_environment_that_it_wants(
     assert Result.of(done).constraints_known is masked
 
 
-def test_settings_that_do_not_go_into_json_write_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="don't go into JSON"):
-        run(tmp_path / "run", agent=Agent("odd", walk, Sizes(frozenset({3}))))
+def test_settings_of_another_class_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r"must be an instance of a dataclass, not \{'n': 3\}"):
+        run(tmp_path / "run", config={"n": 3})
     assert not (tmp_path / "run").exists()
-
-
-def test_settings_come_back_from_json_as_they_were(tmp_path: Path) -> None:
-    agent = Agent("sizes", lambda env, seed, config: None, Sizes((3, 4)))  # JSON turns the tuple into a list
-    run(tmp_path / "run", agent=agent)
-    assert run(tmp_path / "run", agent=agent, resume=True).manifest["status"] == "finished"
 
 
 def test_a_task_is_played_as_published_or_not_at_all(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ class Ledger:
         that was resumed and is still re-asking what the ledger holds."""
         self.best_value = -math.inf
         """The largest value that was answered in this process."""
+        self.diverged = False
+        """Whether a resumed run asked something else than it did before it was cut: then it is part of two runs."""
         self._records = Records(_header(digest, V, L, repeats_charged), L, not repeats_charged)
         self._known = 0  # records at the last write: there are never fewer
         self._loaded = 0  # records that another process wrote
@@ -106,7 +108,7 @@ class Ledger:
         whole = ledger._load(data, name)
         if whole != len(data):
             raise InvalidLedger(f"{name} ends in a half-written record after {len(ledger)} whole ones; resume the run")
-        ledger._leave_replay()
+        ledger._count_all()
         return ledger
 
     @classmethod
@@ -135,7 +137,7 @@ class Ledger:
         ledger = cls(digest, V, sequences.shape[1])
         columns = sequences, values, asked_counts, call_numbers
         ledger._take(Records.of_columns(ledger.to_bytes(), *columns), int(sequences.max(initial=0)), "the ledger")
-        ledger._leave_replay()
+        ledger._count_all()
         return ledger
 
     def __len__(self) -> int:
@@ -199,7 +201,7 @@ class Ledger:
         self.best_value = float(self.values[:position].max(initial=-np.inf))
 
     def close(self) -> None:
-        """Force the file to disk and release it. Asking again is then an error; reading is not."""
+        """Force the file to disk and release it. New rows are then an error; without a file nothing changes."""
         if self._file is not None:
             os.fsync(self._file)
             os.close(self._file)
@@ -276,7 +278,12 @@ class Ledger:
         return answers
 
     def _leave_replay(self) -> None:
-        """The run asks something else than it did before it was cut: count all that the ledger holds as asked."""
+        """The run asks something else than it did before it was cut."""
+        self.diverged = True
+        self._count_all()
+
+    def _count_all(self) -> None:
+        """Count all that the ledger holds as asked."""
         if len(self):
             self.asked = max(self.asked, int(self.asked_counts[-1]))
             self.calls = max(self.calls, int(self.call_numbers[-1]))
