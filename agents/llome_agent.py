@@ -102,8 +102,8 @@ class Config:
     epochs: int = setting(3, "passes over the pairs in later rounds, if most_steps is 0", low=1)
     most_steps: int = setting(
         30,
-        "optimizer steps in each later round, and so many batches of pairs are drawn for any training; "
-        "0: as many as the epochs have",
+        "optimizer steps in each later round, over few pairs again and again; a training has so many batches of pairs "
+        "at most; 0: as many as the epochs have",
         low=0,
     )
     batch_size: int = setting(32, "pairs in an effective batch, over which MargE's weights are normalised", low=1)
@@ -221,7 +221,7 @@ class Search:
     def _material(self, sequences: Tokens, values: Floats) -> tuple[Tokens, Floats]:
         """What pairs are made of: all of the last round, and old data by their share, drawn at random."""
         share = self._config.old_data
-        first = 1 + (self._state.ends[-2] if len(self._state.ends) > 1 else -1)
+        first = self._state.ends[-2] + 1 if len(self._state.ends) > 1 else 0
         if share == 1.0 or first == 0:
             return sequences, values
         count = min(first, round(share / (1.0 - share) * (len(values) - first)))

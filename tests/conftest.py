@@ -135,3 +135,31 @@ def home(request: pytest.FixtureRequest) -> str:
 def strange(abridged: Submission, others: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board with a submission whose texts try to be more than text, and another."""
     return strange_board(tmp_path_factory.mktemp("strange"), abridged, pack(others, "smoke"))
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model and a tokenizer of Pythia's kinds, saved as they are when they come from a hub."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+    path = tmp_path_factory.mktemp("pythia")
+    words = ["<inc>", "Ġ[", "[", "]", ",", "Ċ", *map(str, range(10)), *(f"Ġ{i}" for i in range(10)), "Ġ1"]
+    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*words, *pre_tokenizers.ByteLevel.alphabet()]))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "["), *(("Ġ", str(i)) for i in range(10))]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
+    config = GPTNeoXConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout=0.5,
+    )
+    torch.manual_seed(0)
+    GPTNeoXForCausalLM(config).save_pretrained(path)
+    return str(path)

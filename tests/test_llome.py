@@ -1,4 +1,4 @@
-"""LLOME's loop: proposals, rounds, what they log, and runs that are cut."""
+"""LLOME's loop: rounds, what they log, and runs that are cut."""
 
 import json
 import logging
@@ -12,7 +12,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import torch
 
 from bioseq_gym import EvaluationBudget, InvalidConfig, InvalidLedger
 from bioseq_gym.agents.llome import checkpoint
@@ -20,7 +19,8 @@ from bioseq_gym.agents.llome.diagnostics import RoundLog, calibration, pairwise_
 from bioseq_gym.agents.llome.pairs import near_pairs
 from bioseq_gym.agents.llome.policy import Policy
 from bioseq_gym.agents.llome.proposals import Pool, propose, temperatures
-from bioseq_gym.agents.llome_agent import AGENT, Config, history, select
+from bioseq_gym.agents.llome.training import PairData, Recipe, train
+from bioseq_gym.agents.llome_agent import AGENT, COPY_CHANGES, Config, history, select
 
 SMALL = replace(
     AGENT.config,
@@ -54,79 +54,11 @@ def rounds(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def policy() -> Policy:
-    return Policy.make(6, 5, model="", size="0.1M", lora_rank=0, device="cpu", seed=0)
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ledger of a whole run."""
     path = tmp_path_factory.mktemp("llome") / "ledger.bin"
     run(path=path)
     return path
-
-
-def proposals(policy: Policy, known: set[bytes], forbidden: Any = None, seed: int = 0, **changes: Any) -> Pool:
-    seeds = np.random.default_rng(0).integers(6, size=(4, 5)).astype(np.uint8)
-    settings = {"heat": np.array([0.0, 1.0, 1.4]), "iterations": 2, "samples": 20, **changes}
-    return propose(policy, seeds, known, forbidden=forbidden, rng=torch.Generator().manual_seed(seed), **settings)
-
-
-def test_the_pool_is_new_admissible_distinct_and_ranked(policy: Policy) -> None:
-    forbidden = np.zeros((6, 6), bool)
-    forbidden[2, 3] = True
-    known = {row.tobytes() for row in proposals(policy, set(), forbidden).sequences[::2]}
-    pool = proposals(policy, known, forbidden, seed=1)
-    keys = [row.tobytes() for row in pool.sequences]
-    assert len(keys) > 20
-    assert len(set(keys)) == len(keys)
-    assert not known & set(keys)
-    assert not ((pool.sequences[:, :-1] == 2) & (pool.sequences[:, 1:] == 3)).any()
-    assert (np.diff(pool.likelihoods) <= 0.0).all()
-    assert pool.written == pool.parsed == 2 * 4 * (1 + 2 * 20)
-    assert len(keys) < pool.distinct <= pool.written
-
-
-def test_without_a_mask_what_is_no_sequence_is_dropped(policy: Policy) -> None:
-    pool = proposals(policy, set())
-    assert 0 < pool.parsed < pool.written
-    assert pool.sequences.max() < 6
-
-
-def test_text_with_a_forbidden_transition_is_dropped(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a codec can't bar while it is written, and the loop leaves in no pool."""
-    monkeypatch.setattr(policy.codec, "impossible", lambda *_: None)
-    forbidden = np.zeros((6, 6), bool)
-    forbidden[2, 3] = True
-    barred, free = (
-        {row.tobytes() for row in proposals(policy, set(), mask, iterations=1).sequences} for mask in (forbidden, None)
-    )
-    assert barred == {key for key in free if b"\x02\x03" not in key} < free
-
-
-def test_trajectories_follow_new_edits(policy: Policy) -> None:
-    """One greedy trajectory: its second edit is of its first."""
-    first = proposals(policy, set(), np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=1)
-    both = proposals(policy, set(), np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=2)
-    assert both.written == 2 * first.written == 8
-    assert len(both.sequences) > len(first.sequences)  # an edit of the seeds again would be the same one
-    stuck = {row.tobytes() for row in first.sequences}
-    known = proposals(policy, stuck, np.zeros((6, 6), bool), heat=np.array([0.0]), iterations=2)
-    assert not len(known.sequences)  # what is known is not followed, so the same edit comes again
-
-
-@pytest.mark.parametrize(
-    ("distance", "expected"),
-    [
-        (None, [0.0, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6]),
-        (0.2, [0.0, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6]),
-        (0.149, [0.0, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8]),
-        (0.099, [0.0, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]),
-        (0.074, [0.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2]),
-    ],
-)
-def test_temperatures_rise_as_in_the_paper(distance: float | None, expected: list[float]) -> None:
-    assert temperatures(6, distance).tolist() == pytest.approx(expected)
 
 
 def pool_of(n: int) -> Pool:
@@ -239,6 +171,76 @@ def test_a_state_is_kept_whole(finished: Path) -> None:
     assert 0.0 < (state.distance or 0.0) < 1.0
 
 
+def test_the_model_edits_the_best_and_hotter_where_it_changed_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), 330)
+    heats: list[list[float]] = []
+
+    def watched(policy: Policy, seeds: Any, known: set[bytes], *, heat: Any, **settings: Any) -> Pool:
+        worth = {x.tobytes(): value for x, value in zip(*history(env), strict=True)}
+        assert sorted(worth[x.tobytes()] for x in seeds) == sorted(worth.values())[-SMALL.seeds :]
+        assert known == worth.keys()
+        heats.append(heat.tolist())
+        return replace(propose(policy, seeds, known, heat=heat, **settings), distance=0.08)
+
+    monkeypatch.setattr("bioseq_gym.agents.llome_agent.propose", watched)
+    AGENT.run(env, 0, SMALL)
+    assert heats == [temperatures(2, distance).tolist() for distance in (None, 0.08, 0.08)]
+    assert heats[0] != heats[1]
+
+
+def test_a_model_from_scratch_learns_to_copy_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, Recipe]] = []
+
+    def watched(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -> dict[str, float]:
+        given.append((len(data), recipe))
+        if len(given) == 1:
+            x = np.array([row["prompt"][:-1] for row in data.rows])
+            y = np.array([row["targets"][0][:-1] for row in data.rows])
+            assert (x != y).mean() == pytest.approx(COPY_CHANGES / 16 * 15 / 16, abs=0.03)  # a draw may be the same
+        return train(policy, data, recipe, directory)
+
+    monkeypatch.setattr("bioseq_gym.agents.llome_agent.train", watched)
+    run(budget=210, copy_steps=10)
+    assert [(size, recipe.objective, recipe.most_steps) for size, recipe in given[:1]] == [(160, "sft", 0)]
+    assert [recipe.objective for _, recipe in given] == ["sft", "sft"]
+
+
+def test_what_dpo_rejects_is_not_what_it_prefers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def watched(policy: Policy, data: PairData, recipe: Recipe, directory: Path) -> dict[str, float]:
+        seen.append(recipe.objective)
+        if recipe.objective == "dpo":
+            assert all(chosen != rejected for chosen, rejected in (row["targets"] for row in data.rows))
+        return train(policy, data, recipe, directory)
+
+    monkeypatch.setattr("bioseq_gym.agents.llome_agent.train", watched)
+    run(budget=270, objective="dpo")
+    assert seen == ["sft", "dpo"]
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_a_pretrained_model_runs_and_goes_on(pretrained: str, lora_rank: int, tmp_path: Path) -> None:
+    """What it writes is mostly no sequence, since it knows nothing, and the genetic algorithm stands in."""
+    task = "ehrlich/ehr-V8-L4-c2-k2-q2-seed0"
+    config = replace(SMALL, model=pretrained, lora_rank=lora_rank, masked=False, warmup=20, round_size=20, radius=0.5)
+
+    def spend(path: Path, budget: int) -> bytes:
+        env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=task), budget, path / "ledger.bin")
+        AGENT.run(env, 0, config)
+        env.close()
+        return (path / "ledger.bin").read_bytes()
+
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole = spend(tmp_path / "whole", 80)
+    spend(tmp_path / "cut", 40)
+    assert spend(tmp_path / "cut", 80) == whole
+    lines = rounds(tmp_path / "whole" / "ledger.bin")
+    assert [line["objective"] for line in lines] == ["sft", "marge", "marge"]
+    assert all(line["written"] > 0 for line in lines)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -250,8 +252,11 @@ def test_a_state_is_kept_whole(finished: Path) -> None:
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
-def test_settings_run_to_the_end(changes: dict[str, Any]) -> None:
-    assert run(budget=270, **changes).remaining == 0
+def test_settings_run_to_the_end(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert run(budget=330, path=tmp_path / "ledger.bin", **changes).remaining == 0
+    objectives = [line["objective"] for line in rounds(tmp_path / "ledger.bin")]
+    assert objectives == ["sft", *[changes.get("objective", "marge")] * (len(objectives) - 1)]
+    assert len(objectives) > 1
 
 
 @pytest.mark.parametrize(("share", "sizes"), [(0.0, [151, 60]), (0.5, [151, 120]), (1.0, [151, 211])])

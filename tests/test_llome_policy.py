@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
-    GPTNeoXForCausalLM,
+    MambaConfig,
     OPTConfig,
     OPTForCausalLM,
     PreTrainedTokenizerFast,
@@ -32,30 +32,6 @@ X = np.array([[0, 1, 2, 3, 4], [5, 5, 0, 0, 1]], np.uint8)
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     return Policy.make(6, 5, **SCRATCH)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model and a tokenizer of Pythia's kinds, saved as they are when they come from a hub."""
-    path = tmp_path_factory.mktemp("pythia")
-    words = ["<inc>", "Ġ[", "[", "]", ",", "Ċ", *map(str, range(10)), *(f"Ġ{i}" for i in range(10)), "Ġ1"]
-    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*words, *pre_tokenizers.ByteLevel.alphabet()]))}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "["), *(("Ġ", str(i)) for i in range(10))]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
-    config = GPTNeoXConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        hidden_dropout=0.5,
-    )
-    torch.manual_seed(0)
-    GPTNeoXForCausalLM(config).save_pretrained(path)
-    return str(path)
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("0.1M", 1e5), ("0.6M", 6e5), ("5M", 5e6)])
@@ -185,13 +161,53 @@ def test_a_pretrained_model_reads_prompts_of_several_lengths(pretrained: str) ->
 
 
 def test_a_pretrained_model_writes_text_and_scores_it(pretrained: str) -> None:
+    """It knows nothing yet: what it writes ends where a list would, or at the longest, and is scored as it is read."""
     policy = Policy.make(12, 1, **SCRATCH | {"model": pretrained})  # type: ignore[arg-type]
-    x = np.array([[3]], np.uint8)
-    edits, likelihoods = policy.sample(x, 4000, np.array([1.0]), None, torch.Generator().manual_seed(0))
-    written = [(y, logp) for y, logp in zip(edits[0], likelihoods[0], strict=True) if y is not None]
-    assert (likelihoods < 0.0).all()
-    for y, logp in written:  # few: the model knows nothing yet; "[3]" may be cut into ids in one way only
-        assert logp * 3 == pytest.approx(policy.log_likelihood(x, y[None])[0], rel=1e-4)
+    codec, x = policy.codec, np.array([[3], [11]], np.uint8)  # prompts of two lengths
+    assert all(codec.target(y)[-1] in codec.stop for y in x)
+    written, likelihoods = policy._write(x, 1000, np.array([1.0, 1.5]), None, torch.Generator().manual_seed(0))
+    ended = [i for i, ids in enumerate(written) if ids[-1] in codec.stop]
+    assert 20 < len(ended) < len(written)
+    assert {len(written[i]) for i in set(range(len(written))) - set(ended)} == {codec.longest}
+    assert not any(codec.stop & set(ids[:-1]) for ids in written)
+    some = ended[:10] + ended[-10:]
+    read = Encoded([codec.prompt(x[i // 1000]) for i in some], [written[i] for i in some], codec.padding)
+    with torch.no_grad():
+        expected = target_log_likelihood(policy.model, read.ids, read.mask, read.target).numpy()
+    np.testing.assert_allclose(likelihoods[some], expected / [len(written[i]) for i in some], rtol=1e-4)
+
+
+def test_the_longest_text_of_any_state_can_be_written(pretrained: str, tmp_path: Path) -> None:
+    """Of a tokenizer that has one id for the last state, and two for others."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(pretrained)
+    tokenizer.add_tokens([" 11"])
+    codec = TextCodec(tokenizer, 12, 5)
+    lengths = [len(codec.target(np.full(5, state, np.uint8))) for state in range(12)]
+    assert lengths[11] < max(lengths) <= codec.longest
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (GPT2Config(vocab_size=300, n_positions=32, n_embd=16, n_layer=1, n_head=2), "reads 32 ids, and L=32 takes"),
+        (MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1), "has no attention heads; give a transf"),
+    ],
+)
+def test_a_model_that_cannot_hold_an_edit_is_refused(
+    config: Any, message: str, pretrained: str, tmp_path: Path
+) -> None:
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    PreTrainedTokenizerFast.from_pretrained(pretrained).save_pretrained(tmp_path)
+    with pytest.raises(InvalidConfig, match=message):
+        Policy.make(12, 32, **SCRATCH | {"model": str(tmp_path)})  # type: ignore[arg-type]
+
+
+def test_few_are_scored_at_a_time_where_a_vocabulary_is_large(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = policy.log_likelihood(np.repeat(X, 3, 0), np.repeat(X, 3, 0))
+    monkeypatch.setattr(policies, "LOGITS", 4 * policy.codec.longest * 8 * 2)  # of two rows: 6 states and two ids more
+    small = Policy.make(6, 5, **SCRATCH)  # type: ignore[arg-type]
+    assert (small._scored, policy._scored) == (2, policies.ROWS // 4)
+    np.testing.assert_allclose(small.log_likelihood(np.repeat(X, 3, 0), np.repeat(X, 3, 0)), expected, rtol=1e-6)
 
 
 def test_adapters_are_all_that_is_trained(pretrained: str) -> None:

@@ -70,6 +70,21 @@ def test_two_processes_make_the_step_of_one(tmp_path: Path) -> None:
     assert gathered == pytest.approx(found, rel=1e-5)
 
 
+def test_what_processes_add_up_is_a_mean_over_them(tmp_path: Path) -> None:
+    """SFT's gradients are small enough not to be clipped, which would hide a factor, as it does MargE's."""
+    alone, _ = trained("sft", tmp_path / "alone")
+    together, _ = trained("sft", tmp_path / "together", micro_batch=4, processes=2)
+    assert apart(alone, together) < 0.05
+
+
+def test_data_have_the_references_of_the_policy_and_the_rewards() -> None:
+    policy = make()
+    rows = PairData.of(policy, X, Y, REWARDS, WORSE, objective="dpo").rows
+    references = np.stack([policy.log_likelihood(X, y) for y in (Y, WORSE)], axis=1)
+    assert [row["references"] for row in rows] == references.tolist()
+    assert [row["reward"] for row in rows] == REWARDS.tolist()
+
+
 ENDED = """terminate called without an active exception
 E1126 07:04:47.869000 27411 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: -6) local_rank: 1
 Traceback (most recent call last):

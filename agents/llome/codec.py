@@ -110,7 +110,7 @@ class TextCodec:
         # ids that close the list, whatever they hold before or behind the bracket
         self.stop = frozenset(i for token, i in tokenizer.get_vocab().items() if "]" in token)
         self.padding = min(self.stop)
-        self.longest = len(self.target(np.full(L, V - 1, np.uint8))) + 8
+        self.longest = max(len(self.target(np.full(L, state, np.uint8))) for state in range(V)) + 8
 
     def prompt(self, x: Tokens) -> list[int]:
         """See :class:`Codec`."""

@@ -62,7 +62,7 @@ def collapse(pool: Pool) -> dict[str, Any]:
         "distinct": pool.distinct / n,
         "new": len(pool.sequences) / n,
         "copies": pool.copies / n,
-        "distance": pool.distance,
+        "distance": pool.distance or 0.0,
         "entropy": position_entropy(pool.sequences),
         "pairwise": pairwise_distance(pool.sequences),
     }

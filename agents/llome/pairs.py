@@ -27,9 +27,10 @@ class Pairs(NamedTuple):
 
 
 def check_distance(name: str) -> None:
-    """Raise InvalidConfig if there is no distance of that name."""
+    """Raise InvalidConfig if there is no distance of that name, and MissingDependency if it needs what is not here."""
     if name not in MEASURES:
         raise InvalidConfig(f"--distance of llome is {name!r}; give one of {', '.join(MEASURES)}")
+    MEASURES[name](np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
 
 def near_pairs(

@@ -25,6 +25,7 @@ SIZES = {"0.1M": (64, 2), "0.6M": (128, 3), "5M": (256, 6)}
 HEAD = 16  # width of an attention head
 ROWS = 1024  # sequences that are written at a time, at most; a quarter as many are scored
 CACHE = 8 * 2**30  # bytes that their keys and values may take
+LOGITS = 2 * 2**30  # bytes that the logits of those that are scored may take
 
 
 class Encoded:
@@ -81,15 +82,18 @@ class Policy:
                     setattr(module, name, 0.0)
         self.model.eval()
         self._rows = _rows(self.model.config, codec, device)
+        logits = codec.longest * self.model.config.get_text_config().vocab_size
+        self._scored = max(1, min(self._rows // 4, LOGITS // (4 * logits)))
 
     @classmethod
     def make(cls, V: int, L: int, *, model: str, size: str, lora_rank: int, device: str, seed: int) -> Policy:
         """A policy from scratch, or, where ``model`` is not empty, a pretrained one.
 
         From scratch it is a GPT-NeoX, which is Pythia's architecture, of that ``size``, with one id for each state.
-        Otherwise it is any causal language model of transformers, with the text form of the paper; code that comes with
-        a model is never run. Where the device computes in bfloat16 it does. Weights that are trained are float32 all
-        the same, since bfloat16 rounds away steps as small as the paper's; those that adapters leave alone are not.
+        Otherwise it is any causal language model of transformers that has attention, and room for prompt and edit, with
+        the text form of the paper; code that comes with a model is never run. Where the device computes in bfloat16 it
+        does. Weights that are trained are float32 all the same, since bfloat16 rounds away steps as small as the
+        paper's; those that adapters leave alone are not.
 
         Args:
             V: vocabulary size.
@@ -102,7 +106,7 @@ class Policy:
             seed: of weights that are drawn.
 
         Raises:
-            InvalidConfig: there is no such model, size or device.
+            InvalidConfig: there is no such model, size or device, or the model can't hold prompt and edit.
             MissingDependency: adapters are asked for and peft is not installed.
         """
         where = find_device(device)
@@ -124,9 +128,8 @@ class Policy:
     def log_likelihood(self, x: Tokens, y: Tokens) -> Floats:
         """Log pi(y|x), summed over the ids of y: (B,), from (B, L) and (B, L)."""
         found = []
-        step = max(1, self._rows // 4)
-        for i in range(0, len(x), step):
-            batch = self.encode(x[i : i + step], y[i : i + step])
+        for i in range(0, len(x), self._scored):
+            batch = self.encode(x[i : i + self._scored], y[i : i + self._scored])
             parts = (part.to(self.device) for part in (batch.ids, batch.mask, batch.target))
             with self._precision():
                 found.append(target_log_likelihood(self.model, *parts).cpu().double().numpy())
@@ -209,7 +212,8 @@ class Policy:
 
     def state(self) -> dict[str, Tensor]:
         """A copy of the weights that are trained."""
-        return {name: p.detach().cpu().clone() for name, p in self.model.named_parameters() if p.requires_grad}
+        trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+        return {name: p.cpu().clone(memory_format=torch.contiguous_format) for name, p in trained.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put the weights of :meth:`state` in place."""
@@ -228,7 +232,7 @@ def find_device(name: str) -> torch.device:
 
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether it is a GPU that does."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 class _RoomyLayer(DynamicLayer):
@@ -315,6 +319,12 @@ def _pretrained(name: str, V: int, L: int, lora_rank: int, device: torch.device)
             f"can't load the model {name!r} ({str(error).splitlines()[0]}); give the name or the path of a causal "
             "language model of transformers, or none for a model from scratch"
         ) from None
+    codec, config = TextCodec(tokenizer, V, L), network.config.get_text_config()
+    if getattr(config, "num_attention_heads", None) is None:
+        raise InvalidConfig(f"the model {name!r} has no attention heads; give a transformer")
+    needed = len(codec.prompt(np.full(L, V - 1, np.uint8))) + codec.longest
+    if (room := getattr(config, "max_position_embeddings", None)) and needed > room:
+        raise InvalidConfig(f"the model {name!r} reads {room} ids, and L={L} takes {needed}; give one that reads more")
     if lora_rank:
         try:
             from peft import LoraConfig, get_peft_model
@@ -326,4 +336,4 @@ def _pretrained(name: str, V: int, L: int, lora_rank: int, device: torch.device)
                 "ignore", FutureWarning
             )  # peft asks what newer releases of transformers call otherwise
             network = get_peft_model(network, adapters)
-    return network, TextCodec(tokenizer, V, L)
+    return network, codec

@@ -30,7 +30,7 @@ class Pool:
         parsed: of them, those that are sequences.
         distinct: distinct ones among those.
         copies: of those that are sequences, how many equal what they were to edit.
-        distance: the mean Hamming distance of an edit to what it edits, as a share of L.
+        distance: the mean Hamming distance of an edit to what it edits, as a share of L; None if there is none.
     """
 
     sequences: Tokens
@@ -39,7 +39,7 @@ class Pool:
     parsed: int
     distinct: int
     copies: int
-    distance: float
+    distance: float | None
 
 
 def temperatures(count: int, distance: float | None) -> Floats:
@@ -63,7 +63,10 @@ def propose(
     forbidden: NDArray[np.bool_] | None,
     rng: torch.Generator,
 ) -> Pool:
-    """Edit ``seeds`` in trajectories, each of which follows its most likely new edit.
+    """Edit ``seeds`` in trajectories, each of which goes to the most likely new edit that it has seen so far.
+
+    Where a later edit is less likely than the one that led here, a trajectory stays, and draws from there once more; a
+    greedy one then writes the same again.
 
     Args:
         policy: the model.
@@ -113,5 +116,5 @@ def propose(
         parsed,
         len(distinct),
         copies,
-        float(np.mean(distances)) if distances else 0.0,
+        float(np.mean(distances)) if distances else None,
     )

@@ -4,8 +4,9 @@ An objective is a function of the log-likelihoods of the *effective* batch, all 
 micro-batches and processes. MargE's weights are normalised over it, so it is no sum over micro-batches. Where there are
 several, the likelihoods are computed twice: without gradients for the whole effective batch, which gives the derivative
 of the objective by each likelihood; then micro-batch by micro-batch, with these derivatives as coefficients. The sum of
-the gradients is that of one large batch, as in gradient caching (Gao et al., arXiv 2101.06983). TRL's trainers each sum
-a loss of their own over micro-batches, for data of their own form, and could not be compared with MargE in one loop.
+the gradients is that of one large batch, as in gradient caching (Gao et al., arXiv 2101.06983). The last batch of an
+epoch may have fewer pairs; several processes fill it up with pairs from the beginning. TRL's trainers each sum a loss
+of their own over micro-batches, for data of their own form, and could not be compared with MargE in one loop.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Recipe:
         micro_batch: pairs that are computed at a time in a process.
         epochs: passes over the pairs.
         most_steps: optimizer steps, however many the epochs would have; 0: theirs.
-        learning_rate: of AdamW.
+        learning_rate: of AdamW; gradients are clipped to a norm of 1.
         schedule: of the learning rate: constant, linear or cosine.
         save_steps: steps between checkpoints that a training that was cut goes on from; 0: none.
         processes: for more than one, ``accelerate launch`` starts them.
@@ -184,8 +185,9 @@ class ObjectiveTrainer(Trainer):
     """Trains a policy on an objective of the effective batch.
 
     Attributes:
-        losses: of each optimizer step in this process.
-        effective_sample_sizes: of MargE's weights, at each step.
+        losses: of each batch over which the objective is taken: of an optimizer step or, with official weights, of a
+            micro-batch.
+        effective_sample_sizes: of MargE's weights in each of these.
     """
 
     def __init__(self, recipe: Recipe, **arguments: Any) -> None:
@@ -193,7 +195,8 @@ class ObjectiveTrainer(Trainer):
         self._recipe = recipe
         self.losses: list[float] = []
         self.effective_sample_sizes: list[float] = []
-        self.loss_is_scaled_for_ga = True  # compute_loss gives a share of the effective batch's loss
+        self._apart = recipe.objective == "marge" and recipe.weights == "official"  # each micro-batch by itself
+        self.loss_is_scaled_for_ga = not self._apart  # else compute_loss gives a share of the effective batch's loss
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """The weights that are trained, for a checkpoint: as the model names them, not as transformers' files do."""
@@ -217,30 +220,25 @@ class ObjectiveTrainer(Trainer):
     ) -> tuple[list[Any], None]:
         """The micro-batches of the next step, each with the derivatives of its step's objective, ``slopes``."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if len(batches) <= 1 and self.accelerator.num_processes == 1:
-            return batches, None  # compute_loss sees the whole effective batch
+        if self._apart or (len(batches) <= 1 and self.accelerator.num_processes == 1):
+            return batches, None  # compute_loss sees all that the objective is taken over
         batches = [self._prepare_inputs(batch) for batch in batches]
-        apart = self._recipe.weights == "official" and self._recipe.objective == "marge"
-        if apart:  # each micro-batch is by itself: its loss is a mean over its own pairs
-            for batch in batches:
-                self._set_slopes([batch], gather=False, share=1.0 / len(batches))
-        else:
-            self._set_slopes(batches, gather=True, share=1.0)
+        self._set_slopes(batches)
         return batches, None
 
-    def _set_slopes(self, batches: list[dict[str, Tensor]], gather: bool, share: float) -> None:
-        """Give ``batches`` the derivatives, times ``share``, of the objective of all of their pairs together."""
+    def _set_slopes(self, batches: list[dict[str, Tensor]]) -> None:
+        """Give ``batches`` the derivatives of the objective of all of their pairs, and other processes', together."""
         with torch.no_grad(), self.compute_loss_context_manager():
             logps = [_log_likelihoods(self.model, batch).float() for batch in batches]  # each (B, 1 or 2)
         ours = torch.cat([torch.cat([p, batch["facts"]], dim=1) for p, batch in zip(logps, batches, strict=True)])
-        rows = self.accelerator.gather(ours.contiguous()) if gather else ours
+        rows = self.accelerator.gather(ours.contiguous())
         kinds = logps[0].shape[1]
         leaf = rows[:, :kinds].clone().requires_grad_()
         loss = self._objective(leaf, rows[:, kinds:])
         (slopes,) = torch.autograd.grad(loss, leaf)
-        first = self.accelerator.process_index * len(ours) if gather else 0
+        first = self.accelerator.process_index * len(ours)
         # processes are averaged over, where a sum is meant
-        slopes = slopes[first : first + len(ours)] * (self.accelerator.num_processes if gather else 1) * share
+        slopes = slopes[first : first + len(ours)] * self.accelerator.num_processes
         for batch, part in zip(batches, slopes.split([len(p) for p in logps]), strict=True):
             batch["slopes"] = part
         self.losses.append(loss.item())
@@ -295,7 +293,8 @@ def train(policy: Policy, data: PairData, recipe: Recipe, directory: str | os.Pa
         found = _launched(policy, data, recipe, Path(directory))
     else:
         found = _train_here(policy, data, recipe, Path(directory))
-    if not np.isfinite(found["loss"]):
+    finite = all(weights.isfinite().all() for weights in policy.state().values())  # the last step shows in no loss
+    if not (finite and np.isfinite(found["loss"])):
         raise InvalidConfig(f"llome's training diverged: its loss is {found['loss']}; give a smaller --learning-rate")
     return found
 
