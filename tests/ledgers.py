@@ -28,7 +28,7 @@ ROWS[::2] = FUNCTION.optimal_solution()
 ROWS[np.arange(0, 60, 2), np.arange(30) % 8] = np.arange(30) // 8  # near the optimum, so that values differ
 
 
-def budgeted(path: Path | None = None, budget: int = 100) -> EvaluationBudget:
+def budgeted(path: Path | Ledger | None = None, budget: int = 100) -> EvaluationBudget:
     return EvaluationBudget(gymnasium.make("Ehrlich-v0", **SIZES), budget, path)
 
 

@@ -256,6 +256,12 @@ def test_ledger_of_another_function_is_refused(other: dict[str, Any]) -> None:
         budgeted(10, Ledger(**{"digest": SPEC.digest, "V": 8, "L": 12, **other}))
 
 
+@pytest.mark.parametrize("ledger", [3, b"ledger.bin", True])
+def test_what_is_no_ledger_is_refused(ledger: Any) -> None:
+    with pytest.raises(InvalidBudget, match="give a Ledger, the path of its file, or None"):
+        budgeted(10, ledger)
+
+
 @pytest.mark.parametrize("file", [False, True])
 def test_ledger_larger_than_the_budget_is_refused(tmp_path: Path, file: bool) -> None:
     env = budgeted(10, tmp_path / "l" if file else None)

@@ -189,3 +189,12 @@ def test_an_agents_directory_is_beside_the_ledger(tmp_path: Path) -> None:
     assert not (tmp_path / "agent").exists()
     assert in_memory.directory is None
     with_file.close()
+
+
+def test_two_budgets_on_one_ledger_never_have_less_than_nothing() -> None:
+    large = budgeted(budget=10)
+    small = budgeted(large.ledger, 3)
+    large.evaluate(ROWS[:4])
+    assert (small.remaining, small.done) == (0, True)
+    with pytest.raises(BudgetExhausted, match="2 new evaluations and 0 are left"):
+        small.evaluate(ROWS[4:6])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from types import NoneType
 from typing import NoReturn
 from weakref import WeakKeyDictionary
 
@@ -50,6 +51,8 @@ class Oracle:
             if ledger.repeats_charged != self._noisy:
                 raise wrong_kind("the ledger", ledger.repeats_charged)
             return MeteredOracle(self._function, max_evaluations, ledger)
+        if not isinstance(ledger, (str, os.PathLike, NoneType)):
+            raise InvalidBudget(f"ledger is {ledger!r}; give a Ledger, the path of its file, or None")
         opened = Ledger(spec.digest, spec.V, spec.L, ledger, repeats_charged=self._noisy)
         try:
             return MeteredOracle(self._function, max_evaluations, opened)
@@ -79,8 +82,8 @@ class MeteredOracle:
 
     @property
     def remaining(self) -> int:
-        """Evaluations that are left."""
-        return self._max_evaluations - self._ledger.position
+        """Evaluations that are left; 0 where another budget on the same ledger has spent more than this one allows."""
+        return max(0, self._max_evaluations - self._ledger.position)
 
     @property
     def ledger(self) -> Ledger:
