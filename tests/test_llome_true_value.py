@@ -1,5 +1,6 @@
 """The selection that cheats, an upper bound of the experiments on LLOME."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -27,8 +28,11 @@ def test_it_takes_the_best_of_the_pool_and_is_charged_for_those_alone(tmp_path: 
     values = function(pool.sequences)
     assert len(set(values.tolist())) >= 3
     env = EvaluationBudget(gymnasium.make("Ehrlich-v0", task=TASK), 10)
-    chosen = cheating(env, 0, SCRATCH, tmp_path)._select(pool, 4)
+    search = cheating(env, 0, SCRATCH, tmp_path)
+    chosen = search._select(pool, 4)
     assert sorted(values[chosen]) == sorted(values)[-4:]
+    equal = replace(pool, sequences=np.tile(good, (30, 1)).astype(np.uint8))  # else they would be the likeliest
+    assert sorted(search._select(equal, 10)) != list(range(10))
     assert env.remaining == 10
 
 
