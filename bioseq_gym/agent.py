@@ -36,8 +36,9 @@ def setting_types(config: Any) -> dict[str, tuple[type, ...]]:
     """
     if not is_dataclass(config) or isinstance(config, type):
         raise InvalidConfig(f"the config of an agent must be an instance of a dataclass, not {config!r}")
-    found = {}
-    for name, hint in get_type_hints(type(config)).items():
+    found, hints = {}, get_type_hints(type(config))
+    for name in (f.name for f in fields(config)):
+        hint = hints[name]
         options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         types = sorted(options, key=lambda kind: kind is NoneType)
         if types[0] not in (bool, int, float, str) or types[1:] not in ([], [NoneType]):

@@ -261,13 +261,13 @@ def _sweep(options: argparse.Namespace) -> int:
 def _tasks(options: argparse.Namespace) -> None:
     names = task_names() if options.suite is None else load_suite(options.suite).tasks
     tasks = [load_task(name) for name in names]
-    names = ("V", "L", "c", "k", "q", "epistasis")
-    numbers = [{name: getattr(t.spec, name) for name in names} for t in tasks]
+    columns = ("V", "L", "c", "k", "q", "epistasis")
+    numbers = [{column: getattr(t.spec, column) for column in columns} for t in tasks]
     if options.json:
         print(json.dumps([{"name": t.name, **n, "digest": t.digest} for t, n in zip(tasks, numbers, strict=True)]))
         return
     rows = [(t.name, *(f"{number:g}" for number in n.values())) for t, n in zip(tasks, numbers, strict=True)]
-    print_table(("task", *names), rows)
+    print_table(("task", *columns), rows)
     if options.suite is not None:
         return
     suites = [(s.name, str(len(s.tasks)), str(s.seeds), f"{s.budget:,}") for s in map(load_suite, suite_names())]

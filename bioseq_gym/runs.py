@@ -196,7 +196,8 @@ def run_agent(
         logger.warning(
             "%s went on with a run that was cut, but asked something else than before: was its code changed? "
             "The result is of both; for one of a single code remove %s and start again",
-            *(agent.name, path),
+            agent.name,
+            path,
         )
     # a process that goes on with a run may ask less than the one that was cut did
     asked = max([env.ledger.asked, *env.ledger.asked_counts[-1:].tolist()])

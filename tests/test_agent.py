@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, ClassVar, Literal, Optional
 
 import pytest
 
@@ -82,6 +82,7 @@ class Settings:
     rate: float = setting(0.1, "a rate", high=3.0)
     name: Optional[str] = setting(None, "a name or none")  # noqa: UP045 - as older code has it
     flag: bool = setting(False, "yes or no")
+    LONGEST: ClassVar[list[int]] = [1]  # no setting
 
 
 @dataclass(frozen=True)

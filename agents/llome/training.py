@@ -293,7 +293,8 @@ def train(policy: Policy, data: PairData, recipe: Recipe, directory: str | os.Pa
         found = _launched(policy, data, recipe, Path(directory))
     else:
         found = _train_here(policy, data, recipe, Path(directory))
-    finite = all(weights.isfinite().all() for weights in policy.state().values())  # the last step shows in no loss
+    trained = [p for p in policy.model.parameters() if p.requires_grad]
+    finite = all(p.isfinite().all() for p in trained)  # the last step shows in no loss
     if not (finite and np.isfinite(found["loss"])):
         raise InvalidConfig(f"llome's training diverged: its loss is {found['loss']}; give a smaller --learning-rate")
     return found
