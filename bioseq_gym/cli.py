@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None, agent: Agent | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = _parser(arguments, agent).parse_args(arguments)
+        options, unknown = _parser(arguments, agent).parse_known_args(arguments)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")  # that of the command, not of all
         return options.command(options) or 0
     except InvalidSubmission as error:
         return fail(error, 1)
@@ -86,7 +88,7 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
 
     def command(name: str, function: Any, help: str, **kwargs: Any) -> Parser:
         sub = commands.add_parser(name, help=help, description=kwargs.pop("description", help), epilog=EPILOG, **kwargs)
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, parser=sub)
         return sub
 
     tasks = command("tasks", _tasks, "list the tasks and the suites")
@@ -105,6 +107,7 @@ def _parser(arguments: list[str], agent: Agent | None) -> Parser:
         run.add_argument("agent", metavar="AGENT", help=f"{names}, or the path of a .py file that defines AGENT")
         if len(arguments) > 1 and arguments[0] == "run" and not arguments[1].startswith("-"):
             agent = load_agent(arguments[1])  # its settings are options too
+            run.prog += f" {arguments[1]}"  # whose --help lists them
     run.set_defaults(loaded=None)
     _add_run_options(run)
     if agent is not None:

@@ -114,7 +114,7 @@ def test_an_agent_resumed_after_a_cut_ends_with_the_same_ledger(name: str, tmp_p
     whole = spend(name, 0).ledger.to_bytes()
     agent, config = small(name)
     path = tmp_path / "ledger.bin"
-    record = bioseq_gym.budget.ledger.record_dtype(32).itemsize
+    record = bioseq_gym.budget.records.record_dtype(32).itemsize
     path.write_bytes(whole[: 64 + 317 * record])
     env = make_env(agent, load_task(TASK), 400, path)
     with suppress(BudgetExhausted):

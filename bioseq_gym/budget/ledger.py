@@ -1,10 +1,6 @@
 """The ledger: what was asked and what was answered, on disk before anyone sees the answer.
 
-File format, little-endian. A header of 64 bytes: ``BSGLEDG1``, V (u32), L (u32), the function's SHA-256 (32 bytes),
-1 where repeats are charged or else 0 (u8), 11 zero bytes, CRC-32 of those 60 bytes. Then one record of L + 24 bytes for
-each distinct sequence, in the order asked: the tokens (L bytes), the value (f64), how many rows had been asked up to
-and with this one (u64; more than its index where repeats came between), the call it came in (u32), and a CRC-32 (u32)
-of the record that goes on from the CRC of the one before, so that a record altered, moved or removed breaks the chain.
+Its file is in the format of :mod:`bioseq_gym.budget.records`.
 
 A function with noise has another answer each time, so its ledger charges repeats: one record for each row, as if all
 were distinct. A resumed run is answered from the records, place by place, as long as each batch asks what they hold;
@@ -16,29 +12,20 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-import re
-import struct
 import time
 import warnings
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioseq_gym.budget.records import Batch, Records, record_dtype
+from bioseq_gym.budget.kernels import HEADER
+from bioseq_gym.budget.records import Batch, Records, pack_header, parse_header, record_dtype
 from bioseq_gym.errors import InvalidBudget, InvalidLedger, LedgerRepaired
 
-_MAGIC = b"BSGLEDG1"
-_HEADER = struct.Struct("<8sII32sB11xI")
 _FSYNC_SECONDS = 1.0
 _MOST_CALLS = 2**32 - 1
-
-
-def file_size(L: int, records: int) -> int:
-    """Bytes of the file of a ledger with so many records over sequences of L tokens."""
-    return _HEADER.size + records * record_dtype(L).itemsize
 
 
 class Ledger:
@@ -79,7 +66,7 @@ class Ledger:
         """The largest value that was answered in this process."""
         self.diverged = False
         """Whether a resumed run asked something else than it did before it was cut: then it is part of two runs."""
-        self._records = Records(_header(digest, V, L, repeats_charged), L, not repeats_charged)
+        self._records = Records(pack_header(digest, V, L, repeats_charged), L, not repeats_charged)
         self._known = 0  # records at the last write: there are never fewer
         self._loaded = 0  # records that another process wrote
         self._file: int | None = None
@@ -103,7 +90,7 @@ class Ledger:
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "ledger") -> Ledger:
         """The ledger in ``data``, the content of a file, called ``name`` in errors. Raises as :meth:`read` does."""
-        digest, V, L, repeats_charged = _parse_header(data, name)
+        digest, V, L, repeats_charged = parse_header(data, name)
         ledger = cls(digest, V, L, repeats_charged=repeats_charged)
         whole = ledger._load(data, name)
         if whole != len(data):
@@ -339,11 +326,11 @@ class Ledger:
     def _recover(self, path: Path) -> None:
         assert self._file is not None
         data, header = path.read_bytes(), self.to_bytes()
-        if len(data) < _HEADER.size and header.startswith(data):  # new, or killed while it was made
+        if len(data) < HEADER and header.startswith(data):  # new, or killed while it was made
             os.ftruncate(self._file, 0)
             self._write(header, 0)
             return
-        digest, V, L, repeats_charged = _parse_header(data, str(path))
+        digest, V, L, repeats_charged = parse_header(data, str(path))
         if (digest, V, L) != (self.digest, self.V, self.L):
             raise InvalidLedger(
                 f"the ledger {path} is of another function: V={V}, L={L}, digest {digest[:12]} and not "
@@ -360,12 +347,12 @@ class Ledger:
     def _load(self, data: bytes, name: str) -> int:
         """Remember the whole records of ``data``; return the number of bytes up to the end of the last one."""
         record = record_dtype(self.L).itemsize
-        count = (len(data) - _HEADER.size) // record
-        records = Records(data[: _HEADER.size + count * record], self.L, not self.repeats_charged)
+        count = (len(data) - HEADER) // record
+        records = Records(data[: HEADER + count * record], self.L, not self.repeats_charged)
         highest = records.verify() if count else 0
         if len(records) < count:
             first = len(records)
-            if first < count - 1 and data[_HEADER.size + first * record :].strip(b"\0"):
+            if first < count - 1 and data[HEADER + first * record :].strip(b"\0"):
                 raise InvalidLedger(
                     f"{name} is damaged or was altered: record {first + 1} of {count} fails its checksum. "
                     "Restore the file, or start the run again"
@@ -386,21 +373,3 @@ def wrong_kind(ledger: str, repeats_charged: bool) -> InvalidLedger:
     """The error for a ledger of a noisy function where one without noise is needed, or the other way round."""
     kind, other = ("with", "without") if repeats_charged else ("without", "with")
     return InvalidLedger(f"{ledger} is of a function {kind} noise, not {other}; use a new one, or the same noise_std")
-
-
-def _header(digest: str, V: int, L: int, repeats_charged: bool) -> bytes:
-    if not re.fullmatch("[0-9a-f]{64}", digest) or not 2 <= V <= 256 or L < 1:
-        raise InvalidLedger(
-            f"no function has V={V}, L={L} and the digest {digest!r}; give 2 to 256, at least 1, and 64 hex digits"
-        )
-    front = _HEADER.pack(_MAGIC, V, L, bytes.fromhex(digest), repeats_charged, 0)[:-4]
-    return front + zlib.crc32(front).to_bytes(4, "little")
-
-
-def _parse_header(data: bytes, name: str) -> tuple[str, int, int, bool]:
-    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        raise InvalidLedger(f"{name} is not a ledger of bioseq_gym; give the ledger.bin of a run")
-    _, V, L, digest, repeats_charged, check = _HEADER.unpack_from(data)
-    if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
-        raise InvalidLedger(f"{name} is damaged: its header fails its checksum. Restore the file, or start again")
-    return digest.hex(), V, L, bool(repeats_charged)

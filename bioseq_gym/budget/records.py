@@ -1,8 +1,18 @@
-"""The records of a ledger: the bytes of its file, and where each row is among them."""
+"""The records of a ledger: the bytes of its file, and where each row is among them.
+
+File format, little-endian. A header of 64 bytes: ``BSGLEDG1``, V (u32), L (u32), the function's SHA-256 (32 bytes),
+1 where repeats are charged or else 0 (u8), 11 zero bytes, CRC-32 of those 60 bytes. Then one record of L + 24 bytes for
+each distinct sequence, in the order asked: the tokens (L bytes), the value (f64), how many rows had been asked up to
+and with this one (u64; more than its index where repeats came between), the call it came in (u32), and a CRC-32 (u32)
+of the record that goes on from the CRC of the one before, so that a record altered, moved or removed breaks the chain.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import struct
+import zlib
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,13 +20,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioseq_gym.budget import kernels
+from bioseq_gym.errors import InvalidLedger
 
+_MAGIC = b"BSGLEDG1"
+_HEADER = struct.Struct("<8sII32sB11xI")
 _AHEAD = 2**26  # bytes: data grow eightfold up to here, then twofold; what is not touched takes no memory
 
 
 def record_dtype(L: int) -> np.dtype[np.void]:
     """The packed dtype of one record of a ledger over sequences of L tokens."""
     return np.dtype([("tokens", "u1", (L,)), ("value", "<f8"), ("asked", "<u8"), ("call", "<u4"), ("check", "<u4")])
+
+
+def file_size(L: int, records: int) -> int:
+    """Bytes of the file of a ledger with so many records over sequences of L tokens."""
+    return _HEADER.size + records * record_dtype(L).itemsize
+
+
+def pack_header(digest: str, V: int, L: int, repeats_charged: bool) -> bytes:
+    """The first bytes of the file; :class:`InvalidLedger` where no function has these."""
+    if not re.fullmatch("[0-9a-f]{64}", digest) or not 2 <= V <= 256 or L < 1:
+        raise InvalidLedger(
+            f"no function has V={V}, L={L} and the digest {digest!r}; give 2 to 256, at least 1, and 64 hex digits"
+        )
+    front = _HEADER.pack(_MAGIC, V, L, bytes.fromhex(digest), repeats_charged, 0)[:-4]
+    return front + zlib.crc32(front).to_bytes(4, "little")
+
+
+def parse_header(data: bytes, name: str) -> tuple[str, int, int, bool]:
+    """What :func:`pack_header` was given for the head of ``data``, the content of a file called ``name`` in errors.
+
+    Raises:
+        InvalidLedger: they are no header, or a damaged one.
+    """
+    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
+        raise InvalidLedger(f"{name} is not a ledger of bioseq_gym; give the ledger.bin of a run")
+    _, V, L, digest, repeats_charged, check = _HEADER.unpack_from(data)
+    if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
+        raise InvalidLedger(f"{name} is damaged: its header fails its checksum. Restore the file, or start again")
+    return digest.hex(), V, L, bool(repeats_charged)
 
 
 class Batch(NamedTuple):

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bioseq_gym.budget.ledger import file_size
+from bioseq_gym.budget.records import file_size
 from bioseq_gym.runs import LEDGER
 from bioseq_gym.suite import load_task
 from bioseq_gym.sweep.cells import Cell, Outcome
