@@ -1,4 +1,4 @@
-"""Live progress of a run: best value, evaluations left, time."""
+"""Live progress of a run: best value, evaluations left, repeats, time."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def live_progress(env: AnyBudget, console: Console) -> Iterator[None]:
         left, best = env.remaining, max(env.ledger.best_value, env.initial_value)
         row = Table.grid(padding=(0, 2))
         row.add_row(
-            ProgressBar(total=total, completed=total - left, width=30),
+            ProgressBar(total=total, completed=total - left, width=20),
             f"best {best:.3f}",
             f"{left:,} evaluations left",
+            f"{env.ledger.repeats:,} repeats",  # free: an agent that asks nothing new goes on for ever
             f"{time.monotonic() - started:.0f} s",
         )
         return row

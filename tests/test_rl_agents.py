@@ -142,6 +142,9 @@ def test_progress_is_shown_of_a_vector_environment_too(capsys: pytest.CaptureFix
     shown = capsys.readouterr().err
     assert re.search(r"\d+ steps, mean return of the last \d+ episodes -?0\.\d{4}", shown)
     assert re.search(r"\b1?\d evaluations left", shown)
+    manifest = read_run(tmp_path / "run").manifest
+    assert (repeats := manifest["asked"] - manifest["evaluations"]) > 0
+    assert f"  {repeats:,} repeats  " in shown
 
 
 @pytest.mark.parametrize(
