@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bioseq_gym.study import find_runs
 from bioseq_gym.submission import Submission, faults, pack, read_submission, to_bytes
 from bioseq_gym.submission.card import card_lines, read_card
 from bioseq_gym.suite import load_scope, suite_names
+from bioseq_gym.sweep.cells import load_preset, parse_agent
 from bioseq_gym.terminal import fail, print_table
 
 
@@ -29,7 +31,7 @@ def add_board_commands(command: Callable[..., Any]) -> None:
         help="run directories, folders that hold some at any depth, or submissions, whose runs are taken",
     )
     bundle.add_argument("--suite", required=True, metavar="NAME", help=f"{names}, or a task by its name")
-    bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, where there are those of several")
+    bundle.add_argument("--agent", metavar="LABEL", help="which agent's runs, by its name in tables, or AGENT:PRESET")
     bundle.add_argument("--agent-card", metavar="FILE", help="who made the agent and of what, a .toml: see the README")
     bundle.add_argument(
         "--abridged", action="store_true", help="keep only the evaluations that improved: a thousandth of the bytes"
@@ -67,7 +69,14 @@ def _pack(options: argparse.Namespace) -> None:
     card = None if options.agent_card is None else read_card(options.agent_card)
     given = set(map(Path, options.runs))  # a folder's own boards are no runs of it
     sources = [path for path in find_runs(options.runs, unfinished=True) if path.is_dir() or path in given]
-    packed = pack(sources, options.suite, agent=options.agent, abridged=options.abridged, cut=options.cut, card=card)
+    agent, settings = options.agent, None
+    name, preset = parse_agent(agent or "")
+    if preset is not None:
+        known, config = load_preset(name, preset)
+        agent, settings = known.name, asdict(config)
+    packed = pack(
+        sources, options.suite, agent=agent, settings=settings, abridged=options.abridged, cut=options.cut, card=card
+    )
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     content = to_bytes(packed)

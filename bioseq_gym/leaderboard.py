@@ -117,15 +117,21 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
 
     Raises:
         UnknownName: there is no suite or task ``name``.
-        InvalidSubmission: the first submission that does not verify, repeats another, or belongs elsewhere.
+        InvalidSubmission: the first submission that does not verify, repeats another, has another name than
+            :func:`file_name`, or belongs elsewhere; or a file that is neither a submission nor the record of one.
     """
     scope = load_scope(name)
     found: list[Submission] = []
-    for path in _files(Path(root) / name / SUBMISSIONS):
+    files = _files(Path(root) / name / SUBMISSIONS)
+    for path in sorted({*(Path(root) / name / SUBMISSIONS).glob("[!.]*")} - {*files, *map(_record_of, files)}):
+        raise InvalidSubmission(f"{os.fspath(path)!r} is neither a submission nor a record beside one; remove it")
+    for path in files:
         submission = read_submission(path)
         if submission.scope != scope:
             raise InvalidSubmission(f"{path} is refused: it is on {submission.scope.name}, not on {name}")
         verify(submission)
+        if path.name != (own := file_name(submission)):  # a stranger's name would be text of the page
+            raise InvalidSubmission(f"{os.fspath(path)!r} is refused: call it {own}, as bioseq-gym submit does")
         _refuse(submission, found)
         _reproduction(submission)
         found.append(submission)
@@ -146,7 +152,7 @@ def file_name(submission: Submission) -> str:
 def _matching(submissions: Sequence[Submission], record: Reproduction, path: PathLike) -> tuple[int, Reproduction]:
     """A record, and the number of the submission that it is of."""
     for number, submission in enumerate(submissions):
-        if digest(submission) == record.submission:
+        if digest(submission) == record.submission and len(submission.runs) == record.of:
             return number, record
     raise InvalidSubmission(f"{path} is refused: it is a record of another submission; give that too")
 
@@ -191,11 +197,11 @@ def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
                 "run it with that"
             )
         # Some may be shared in all honesty: an agent may begin as another does, and be done before they part.
-        shared = len(submission.ledgers & other.ledgers)
-        if shared and 2 * shared >= len(submission.runs):
+        shared, runs = len(submission.ledgers & other.ledgers), min(len(submission.runs), len(other.runs))
+        if shared and 2 * shared >= runs:
             raise InvalidSubmission(
-                f"{submission.name} is refused: {shared} of its {len(submission.runs)} ledgers are those of "
-                f"{other.name} under another name"
+                f"{submission.name} is refused: it and {other.name} share {shared} ledgers, of the {runs} of the "
+                "smaller one, under two names; leave one out"
             )
 
 
@@ -222,7 +228,7 @@ def _columns(entries: Mapping[str, Entry]) -> dict[str, dict[str, str]]:
     """What a board's table says of each row beside its numbers."""
     return {
         "constraints": {label: entry.constraints for label, entry in entries.items()},
-        "reproduced": {label: entry.verdict for label, entry in entries.items()},
+        "reproduced": {label: " ".join(filter(None, entry.reproduced)) for label, entry in entries.items()},
         "ledgers": {label: entry.submission.kind for label, entry in entries.items()},
     }
 
@@ -328,8 +334,9 @@ replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and ane
 """
 
 _ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
-is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which; all others
-state that they were not, and learned it from infeasible answers, as a *black box*."""
+is one agent with one setting. An agent marked "constraints known" was shown which tokens may follow which, or its card
+says that it knew; all others state that it was *not shown* to them. What an agent takes for granted of the kind of
+function, as `neutral-drift` does a product of motifs, is in its code and may be on its card."""
 
 _TRUST = """**What a row proves.** The sequences in its submission have the values that its regret is computed from:
 each was scored again by the task's function, and its place in the run is within the budget. *Whole* ledgers hold every
@@ -337,17 +344,19 @@ evaluation: all numbers but the wall time were computed from that replay, and th
 stated. *Abridged* ledgers hold only the records at which the best value rose. Regret, AOCC, targets, running times and
 curves are of that replay; how many evaluations were spent, which running times count where a target was missed,
 feasible and distinct shares, diversity and the digest are only stated. The wall time always is. Who runs the same agent
-with the same settings and seeds gets the whole ledgers, and can compare their digests.
+with the same settings and seeds gets the whole ledgers, where it uses torch on the same kind of processor, and can
+compare their digests.
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
 one that asked, with that seed; that it was not shown the constraints; that all that was asked is there, in the order in
-which it was asked, and was not picked from more; that the runs were not picked from several, or are not the beginning
-of longer ones; and how long they took."""
+which it was asked, and was not picked from more; that the runs were not picked from several, are not one run altered a
+little for each seed, or are not the beginning of longer ones; and how long they took. Of pull requests a workflow
+compares pictures with those that it draws only roughly."""
 
 _CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 
 _REPRODUCED = """## Reproductions
 
-By `bioseq-gym reproduce`, as those state who did it: *identical* where the agent, run
-again, gave the same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %, and
-*different* where it found one."""
+By `bioseq-gym reproduce`, of so many runs, as those state who did it: *identical* where the agent, run again, gave the
+same ledgers; *compatible* where an exact test of runs with other seeds found no difference at 5 %, and *different*
+where it found one."""

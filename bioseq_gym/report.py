@@ -21,6 +21,7 @@ from bioseq_gym.statistics import (
     expected_running_time,
     holm,
     mean_ranks,
+    resampled,
     superiority,
 )
 from bioseq_gym.study import SEED, PathLike, Study
@@ -116,7 +117,7 @@ def effort_table(study: Study, agents: Sequence[str]) -> Table:
         results = study.of_agent(agent)
         evaluations, wall = (np.median([getattr(r, name) for r in results]) for name in ("evaluations", "wall_s"))
         shares = [_share([getattr(r, name) for r in results]) for name in ("feasible", "distinct", "diversity")]
-        rows.append((agent, f"{evaluations:,.0f}", *shares, f"{wall:.1f} s"))
+        rows.append((agent, f"{evaluations:,.0f}", *shares, "-" if np.isnan(wall) else f"{wall:.1f} s"))
     return ("agent", "evaluations", "feasible", "distinct", "diversity", "wall time"), rows
 
 
@@ -210,11 +211,13 @@ _DEFINITIONS = f"""## How the numbers are defined
 - **Regret** is 1 minus the best value so far, which starts at that of the initial solution. A run that ended before its
   budget, for most agents because it found the optimum, keeps its last regret.
 - **Constraints known** marks an agent that was shown which tokens may follow which; all others state that they were
-  not, and learned it from infeasible answers.
+  not.
 - **A [b, c]** is the interquartile mean over all runs, the mean of the middle half, and its 95 % percentile-bootstrap
-  interval from {RESAMPLES:,} resamples of the runs within each task ([Agarwal et al.](https://arxiv.org/abs/2108.13264)).
-  It says what other seeds would give on the same tasks, not on others; from fewer than about ten runs it is too narrow.
-  The band of the picture is the same. With one run of each task there is no interval.
+  interval from {RESAMPLES:,} resamples of the runs within each task ([Agarwal et al.](https://arxiv.org/abs/2108.13264)),
+  each of one run less than there are, without which it would be too narrow for few runs of a task ([Rao and
+  Wu](https://doi.org/10.1080/01621459.1988.10478591)). It says what other seeds would give on the same tasks, not on
+  others; from fewer than about ten runs in all it is still somewhat narrow. The band of the picture is the same. With
+  one run of each task there is no interval.
 - **AOCC**, the area over the convergence curve, is the mean of 1 minus regret over log10(evaluations) from 1 to the
   budget: from 0 to 1, larger is better ([López-Ibáñez et al.](https://arxiv.org/abs/2404.02031)).
 - **Expected running time** to a target value: all evaluations until each run reached it or ended, over the number of
@@ -225,7 +228,7 @@ _DEFINITIONS = f"""## How the numbers are defined
 - **Sequences** are described by medians over runs: evaluations spent; the feasible share of the distinct sequences; the
   distinct share of all that was asked; diversity, the mean share of positions in which two of a run's hundred best
   feasible sequences differ, the newest first among equals; and the wall time that the run states. A dash is a share
-  that an abridged submission does not tell.
+  that an abridged submission does not tell, or the time of a part of a run.
 - **Ranks**: on each task agents are ranked by the median AOCC of their runs, equals sharing the mean of their ranks;
   the mean over tasks, with an interval as above. 1 is the best. Tables are in this order. A rank, and so the order of
   two agents, depends on who else is there; AOCC, by which the page with switches sorts at first, does not.
@@ -301,7 +304,7 @@ def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
         for t, group in enumerate(of_task.values()):
             areas = np.array([result.area for result in group])
             if resamples is not None:
-                areas = areas[rng.integers(len(areas), size=(resamples, len(areas)))]
+                areas = areas[resampled(np.zeros(len(areas), np.int64), rng, resamples)]
             medians[..., t, a] = np.median(areas, axis=-1)
     return medians
 

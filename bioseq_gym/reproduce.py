@@ -13,15 +13,16 @@ import inspect
 import json
 import platform
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import numpy as np
 
 from bioseq_gym import __version__
-from bioseq_gym.agent import Agent, load_agent
+from bioseq_gym.agent import Agent, check_config, load_agent
 from bioseq_gym.errors import InvalidConfig
 from bioseq_gym.files import write_whole
 from bioseq_gym.runs import Result, Run, run_agent
@@ -54,13 +55,14 @@ def reproduce(
         agent: its agent; the settings are the submission's.
         out: where the run directories go, a folder of its own: new, empty, or that of the same command, which was cut
             and goes on. Runs that were there before would be taken for runs made again.
-        cells: run so many of its runs again, spread evenly over them; by default all.
+        cells: run so many of its runs again, by default all. They are drawn anew for each ``out``, so that nobody can
+            know which, and make only these.
         by: who does it, for the record.
         watch: called with a line for each run.
 
     Raises:
         InvalidConfig: ``agent`` is another one, works elsewhere or has other settings; ``cells`` is below 1; or ``out``
-            holds something else, or runs of another submission or of other code of the agent.
+            holds something else, or runs of another submission or of another version of the agent's file.
         InvalidRun, InvalidLedger: a run in ``out`` can't be gone on with.
     """
     config = _config(submission, agent)
@@ -68,8 +70,8 @@ def reproduce(
         raise InvalidConfig("--by is not one line of at most 300 printable characters")
     if cells is not None and cells < 1:
         raise InvalidConfig(f"--cells is {cells}; give at least 1")
-    chosen = _spread(submission.runs, cells)
-    _start(Path(out), submission, agent)
+    order = _start(Path(out), submission, agent)
+    chosen = [submission.runs[i] for i in sorted(order[:cells])]
 
     def again(run: PackedRun, seed: int) -> Run:
         manifest = run.manifest
@@ -103,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``bioseq-gym reproduce``."""
     parser.add_argument("file", metavar="FILE", help="a submission")
     parser.add_argument("--agent", metavar="AGENT", help="a .py file with its agent (default: the one of its name)")
-    parser.add_argument("--cells", type=int, metavar="N", help="run only N of its runs again (default: all)")
+    parser.add_argument("--cells", type=int, metavar="N", help="run only N of its runs again, drawn (default: all)")
     parser.add_argument("--by", metavar="NAME", default="", help="who you are, for the record")
     parser.add_argument("--out", metavar="DIR", help="where the runs go (default: runs/reproduced/AGENT)")
 
@@ -119,22 +121,30 @@ def main(options: argparse.Namespace) -> int:
     return int(found.verdict == DIFFERENT)
 
 
-def _start(out: Path, submission: Submission, agent: Agent) -> None:
-    """Note in ``out`` what is run again there, by which code; refuse a folder that holds anything else."""
+def _start(out: Path, submission: Submission, agent: Agent) -> list[int]:
+    """Note in ``out`` what is run again there, by which code, and in which order of its runs, which is returned.
+
+    Refuses a folder that holds anything else.
+    """
     code = inspect.getsourcefile(agent.run)
     facts = {
         "submission": digest(submission),
         "agent_sha256": hashlib.sha256(Path(code).read_bytes() if code else b"").hexdigest(),
         "bioseq_gym": __version__,
     }
-    note, text = out / STARTED, json.dumps(facts, indent=2) + "\n"
+    note = out / STARTED
     out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()) and not (note.is_file() and note.read_text(encoding="utf-8") == text):
+    if not any(out.iterdir()):
+        order = SystemRandom().sample(range(len(submission.runs)), len(submission.runs))
+        write_whole(note, json.dumps(facts | {"order": order}, indent=2) + "\n")
+    found = json.loads(note.read_bytes()) if note.is_file() else {}
+    order = found.pop("order", [])
+    if found != facts:
         raise InvalidConfig(
             f"{out} holds something else than this submission run again by this code of {agent.name}; "
             "give a new folder with --out, or delete that one"
         )
-    write_whole(note, text)
+    return list(order)
 
 
 def _config(submission: Submission, agent: Agent) -> Any:
@@ -146,13 +156,9 @@ def _config(submission: Submission, agent: Agent) -> Any:
             f"the submission is of {submission.agent}, in another environment or of another name than {agent.name}; "
             "give its agent with --agent"
         )
-    settings, known = manifest["config"], asdict(agent.config)
-    if settings.keys() != known.keys() or any(type(settings[key]) is not type(known[key]) for key in known):
+    settings = manifest["config"]
+    if settings.keys() != asdict(agent.config).keys():
         raise InvalidConfig(f"{agent.name} has other settings than the submission; give that release with --agent")
-    return replace(agent.config, **settings)
-
-
-def _spread(runs: Sequence[PackedRun], cells: int | None) -> list[PackedRun]:
-    if cells is None or cells >= len(runs):
-        return list(runs)
-    return [runs[i] for i in np.unique(np.linspace(0, len(runs) - 1, cells).round().astype(int))]
+    config = replace(agent.config, **settings)
+    check_config(agent.name, config)
+    return config

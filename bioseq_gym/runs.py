@@ -71,7 +71,7 @@ class Result:
         curve: simple regret.
         solution: (L,) the first of its best sequences, the initial solution if nothing better was found.
         feasible, distinct, diversity: see :mod:`bioseq_gym.metrics`.
-        wall_s: seconds, as the run states them: the one number that no replay can check.
+        wall_s: seconds, as the run states them: the one number that no replay can check. NaN of a part of a run.
         rounds: what an agent that works in rounds says of each, see :mod:`bioseq_gym.rounds`.
     """
 
@@ -112,6 +112,7 @@ class Result:
     @classmethod
     def stated(cls, manifest: Manifest, budget: int, **numbers: Any) -> Result:
         """A result of the run of ``manifest`` on ``budget``, with the fields from ``evaluations`` to ``diversity``."""
+        spent = manifest.get("cut_from", manifest["evaluations"])
         return cls(
             task=manifest["task"],
             agent=manifest["agent"],
@@ -119,7 +120,7 @@ class Result:
             constraints_known=manifest["environment"]["reveal_constraints"],
             seed=manifest["seed"],
             budget=budget,
-            wall_s=manifest["wall_s"],
+            wall_s=manifest["wall_s"] if spent == numbers["evaluations"] else np.nan,
             **numbers,
         )
 
@@ -317,7 +318,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "config": lambda value: isinstance(value, dict),
     "seed": is_count,
     "budget": lambda value: is_count(value) and value > 0,
-    "wall_s": lambda value: isinstance(value, (int, float)) and 0.0 <= value < 1e12,  # which NaN is not
+    "wall_s": lambda value: type(value) in (int, float) and 0.0 <= value < 1e12,  # which NaN is not
 }
 
 

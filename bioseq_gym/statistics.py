@@ -67,8 +67,11 @@ def bootstrap_interval(
 ) -> Floats:
     """Percentile bootstrap interval of a statistic; runs are drawn with replacement within each stratum.
 
-    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021). This is
-    the plain form, of any statistic; reports use :func:`interquartile_interval`, and the tests hold it to this.
+    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021). Of n
+    runs of a stratum n - 1 are drawn (Rao and Wu, "Resampling inference with complex survey data", 1988): n would give
+    (n - 1) / n of the variance, which is half for two runs of each task, however many tasks there are.
+
+    This is the plain form, of any statistic; reports use :func:`interquartile_interval`, and the tests hold it to this.
 
     Args:
         values: (..., n) the last axis is over runs, which are drawn alike for all that comes before.
@@ -124,17 +127,17 @@ def interquartile_interval(
 def _middle_means(
     values: Floats,  # (rows, n) each row sorted
     order: NDArray[np.int64],  # (rows, n) which run each value is of
-    drawn: NDArray[np.int64],  # (resamples, n) runs
+    drawn: NDArray[np.int64],  # (resamples, m) runs
     counts: NDArray[np.int32],  # (n, resamples) zeros; out: how often each resample has each run
     means: Floats,  # (rows, resamples) zeros; out: the interquartile means
 ) -> None:
     rows, n = values.shape
-    resamples = len(drawn)
+    resamples, m = drawn.shape
     for i in range(resamples):
-        for j in range(n):
+        for j in range(m):
             counts[drawn[i, j], i] += 1
-    low, high = np.int32(n // 4), np.int32(n - n // 4)
-    reached = np.empty(resamples, np.int32)  # how many of a resample's n values, in order, were walked past
+    low, high = np.int32(m // 4), np.int32(m - m // 4)
+    reached = np.empty(resamples, np.int32)  # how many of a resample's m values, in order, were walked past
     for row in range(rows):
         reached[:] = 0
         total = means[row]
@@ -148,12 +151,12 @@ def _middle_means(
 
 
 def resampled(strata: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
-    """(resamples, n) indices: at each place one of a random run of the same stratum."""
-    drawn = np.empty((resamples, len(strata)), np.int64)
+    """(resamples, m) indices of runs: of each stratum one less than it has, at least one, with replacement."""
+    drawn = []
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn[:, members] = members[rng.integers(len(members), size=(resamples, len(members)))]
-    return drawn
+        drawn.append(members[rng.integers(len(members), size=(resamples, max(1, len(members) - 1)))])
+    return np.concatenate(drawn, axis=1)
 
 
 def mean_ranks(scores: Floats) -> Floats:

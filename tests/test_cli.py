@@ -93,6 +93,21 @@ def test_an_agent_in_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert (status, json.loads(out)["agent"]) == (0, "hill-climbing")
 
 
+def test_pack_takes_what_a_sweep_calls_an_agent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sweep = ["sweep", "--agents", "neutral-drift", "neutral-drift:by-5", "--tasks", TASK, "--seeds", 1, "--budget", 60]
+    assert run(capsys, *sweep, "--out", tmp_path, "--workers", 1, "--quiet")[0] == 0
+    packed = ["pack", tmp_path, "--suite", TASK, "--out", tmp_path / "a.zip", "--agent"]
+    assert run(capsys, *packed, "neutral-drift:by-5")[0] == 0
+    (kept,) = read_submission(tmp_path / "a.zip").runs
+    assert kept.manifest["config"]["batch_size"] == 5
+    status, _, err = run(capsys, *packed, "adalead:guided")
+    assert (status, err) == (
+        2, f"bioseq-gym: no run on {TASK} has these settings of adalead; sweep it with them\n",
+    )  # fmt: skip
+    status, _, err = run(capsys, *packed, "neutral-drift:by-6")
+    assert (status, "there is no preset of neutral-drift 'by-6'" in err) == (2, True)
+
+
 def test_resume_goes_on(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
     arguments = ["run", "random", "--budget", 50, "--out", finished, "--quiet", "--json"]
     status, _, err = run(capsys, *arguments)

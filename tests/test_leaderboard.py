@@ -94,8 +94,8 @@ def with_budget(budget: int) -> Callable[[Submission], Submission]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda s: renamed(s, "mine"), r"4 of its 4 ledgers are those of .*genetic-.*\.zip under another name"),
-        (lambda s: renamed(s, "mine", 2), "2 of its 4 ledgers are those of"),
+        (lambda s: renamed(s, "mine"), r"it and .*genetic-.*\.zip share 4 ledgers, of the 4 of the smaller one"),
+        (lambda s: renamed(s, "mine", 2), "share 2 ledgers, of the 4 of"),
         (lambda s: changed(s, lambda m: m.update(wall_s=9.0)), "is of the same agent and settings, which count once"),
         (stating(best_value=0.5), "states best_value = 0.5"),
         (lambda s: replace(s, runs=s.runs[:3]), "1 of 4 runs of smoke are missing"),
@@ -143,11 +143,16 @@ def test_a_board_that_was_altered_is_not_built_upon(board: Path, others: list[Pa
         with pytest.raises(InvalidSubmission, match=f"{path.name} is refused: it is no submission, or was cut"):
             act()
     path.write_bytes(content)
-    twin = path.with_name("twin.zip")
-    twin.write_bytes(content)
-    with pytest.raises(InvalidSubmission, match=r"twin.zip is refused: .* same agent and settings, which count once"):
-        read_board(board, "smoke")
-    twin.unlink()
+    for name in ("twin.zip", "x) |\n| godlike | 0.zip"):
+        (twin := path.with_name(name)).write_bytes(content)
+        with pytest.raises(InvalidSubmission, match=f"is refused: call it {path.name}, as bioseq-gym submit does"):
+            read_board(board, "smoke")
+        twin.unlink()
+    for name in ("page.html", "x.reproduced.json"):
+        (stray := path.with_name(name)).write_bytes(b"")
+        with pytest.raises(InvalidSubmission, match=f"{name}' is neither a submission nor a record beside one"):
+            read_board(board, "smoke")
+        stray.unlink()
     (elsewhere := board / TASK / SUBMISSIONS).mkdir(parents=True)
     (elsewhere / "a.zip").write_bytes(content)
     with pytest.raises(InvalidSubmission, match=rf"a.zip is refused: it is on smoke, not on {TASK}"):

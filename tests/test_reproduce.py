@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from submissions import SECOND, TASK, saved, stating
 
 from bioseq_gym import InvalidSubmission, load_task
-from bioseq_gym.agent import load_agent
+from bioseq_gym.agent import Agent, load_agent
 from bioseq_gym.cli import main
 from bioseq_gym.errors import InvalidConfig
 from bioseq_gym.leaderboard import board_table, read_board, rebuild, submit
@@ -52,12 +53,42 @@ def broken_run(env: Any, seed: int, config: Any) -> None:
     raise AssertionError("it is not run")
 
 
-def test_a_few_runs_are_spread_over_all(abridged: Submission, tmp_path: Path) -> None:
-    lines: list[str] = []
-    assert reproduce(abridged, GENETIC, tmp_path, cells=2, watch=lines.append).runs == 2
-    assert [line.split(":")[0] for line in lines] == [f"{TASK} seed 0", f"{SECOND} seed 1"]
+def test_a_few_runs_are_drawn_and_stay_chosen(
+    abridged: Submission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = map(Random, range(10))
+    monkeypatch.setattr("bioseq_gym.reproduce.SystemRandom", lambda: next(draws))
+
+    def chosen(out: str, cells: int | None) -> set[str]:
+        lines: list[str] = []
+        assert reproduce(abridged, GENETIC, tmp_path / out, cells=cells, watch=lines.append).runs == len(lines)
+        return {line.split(":")[0] for line in lines}
+
+    found = [chosen(str(number), 2) for number in range(6)]
+    assert set.union(*found) == {f"{task} seed {seed}" for task in (TASK, SECOND) for seed in (0, 1)}
+    assert len({frozenset(names) for names in found}) > 2
+    assert chosen("0", 2) == found[0]  # which was cut, say, and goes on
+    assert chosen("0", 3) > found[0]
+    assert len(chosen("0", 99)) == len(chosen("0", None)) == 4
     with pytest.raises(InvalidConfig, match="--cells is 0; give at least 1"):
         reproduce(abridged, GENETIC, tmp_path, cells=0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 1.0
+    first: int | None = None
+
+
+def test_settings_may_be_of_any_type_that_an_agent_takes(tmp_path: Path) -> None:
+    agent = Agent("optional", lambda env, seed, config: idle(env, seed, config), Settings())
+    made = run_agent(agent, load_task(TASK), budget=5, seed=0, out=tmp_path / "run", config=Settings(2, 3))
+    submission = pack([made.path], TASK)
+    assert reproduce(submission, agent, tmp_path / "again").verdict == "identical"
+    manifest = {**made.manifest, "config": {"rate": "fast", "first": None}}
+    wrong = replace(submission, runs=(replace(submission.runs[0], manifest=manifest),))
+    with pytest.raises(InvalidConfig, match="--rate of optional is 'fast'; give a value of type float"):
+        reproduce(wrong, agent, tmp_path / "more")
 
 
 def shifted(env: Any, seed: int, config: Any) -> None:
@@ -115,13 +146,14 @@ def test_a_record_lies_beside_its_submission(abridged: Submission, others: list[
     shown = "compatible (1 of 2 ledgers, p = 0.25), 2 of 4 runs, by &#60;b&#62;Ada&#60;/b&#62;"
     assert f"- genetic: {shown} ([record](submissions/{beside.name}))\n" in page
     header, rows = board_table(read_board(root, "smoke"))
-    assert {row[0]: row[header.index("reproduced")] for row in rows} == {"genetic": "compatible", "random": ""}
+    assert {row[0]: row[header.index("reproduced")] for row in rows} == {"genetic": "compatible (2 of 4)", "random": ""}
     submit(files[:1], root)
     rebuild(root)
     assert (root / "smoke" / PAGE).read_text() == page
-    beside.write_text(replace(record, submission="0" * 64).to_json())
-    with pytest.raises(InvalidSubmission, match="it is a record of another submission"):
-        rebuild(root)
+    for other in (replace(record, submission="0" * 64), replace(record, of=3)):
+        beside.write_text(other.to_json())
+        with pytest.raises(InvalidSubmission, match="it is a record of another submission"):
+            rebuild(root)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import MaskablePPO
 
-from bioseq_gym import InvalidConfig, VectorEvaluationBudget, load_task
+from bioseq_gym import EvaluationBudget, InvalidConfig, InvalidSpec, VectorEvaluationBudget, load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.agents.rl.features import TokenFeatures
 from bioseq_gym.agents.rl.training import UntilSpent, reproducible, short_seed
@@ -203,3 +204,21 @@ def test_features_tell_apart_every_token_at_every_position() -> None:
     with torch.no_grad():
         rows = {tuple(row) for row in features(changed).tolist()}
     assert len(rows) == 1 + 5 * 3
+
+
+@pytest.mark.parametrize("budget", [None, 30])
+def test_sb3_contrib_masks_the_actions_of_a_single_environment(budget: int | None) -> None:
+    env: gymnasium.Env[Any, Any] = gymnasium.make("EhrlichBuild-v0", task=TASK, reveal_constraints=True)
+    if budget is not None:
+        env = EvaluationBudget(env, budget)
+    values: list[float] = []
+    model = MaskablePPO("MlpPolicy", env, n_steps=36, batch_size=36, seed=0, device="cpu")
+    model.learn(
+        180, callback=lambda state, _: values.extend(i["value"] for i in state["infos"] if "value" in i) or True
+    )
+    assert len(values) == 15  # episodes of L = 12
+    assert min(values) >= 0.0  # unmasked most are infeasible, -inf
+    with pytest.raises(
+        InvalidSpec, match="there are no action masks; make the environment with reveal_constraints=True"
+    ):
+        gymnasium.make("EhrlichBuild-v0", task=TASK).get_wrapper_attr("action_masks")()

@@ -285,6 +285,10 @@ def test_a_manifest_with_a_fitting_checksum_and_without_its_fields_is_refused(tm
         InvalidRun, match="has no valid status, task, digest, agent, environment, config, seed, budget, wall_s"
     ):
         read_run(tmp_path)
+    made = run(tmp_path / "run")
+    write_manifest(made.path, {**made.manifest, "wall_s": True})
+    with pytest.raises(InvalidRun, match=r"has no valid wall_s; "):
+        read_run(made.path)
 
 
 PLAIN = {"id": "Ehrlich-v0", "num_envs": 0, "reveal_constraints": False}

@@ -113,7 +113,7 @@ def test_rows_are_filtered_by_constraints(browser: Browser) -> None:
     known = {row["label"] for row in board_data(BOARDS, SECOND)["rows"] if row["constraints"] == "known"}
     assert known
     with opened(browser, at(DISK, board=SECOND)) as page:
-        for choice, wanted in (("known", known), ("black box", set(column(page, "agent")) - known)):
+        for choice, wanted in (("known", known), ("not shown", set(column(page, "agent")) - known)):
             page.locator("#constraints").select_option(choice)
             assert set(column(page, "agent")) == wanted
             assert set(column(page, "constraints")) == {choice}
@@ -121,7 +121,7 @@ def test_rows_are_filtered_by_constraints(browser: Browser) -> None:
 
 def test_rows_that_somebody_reproduced(browser: Browser, strange: Path) -> None:
     with opened(browser, address(strange)) as page:
-        assert column(page, "reproduced") == ["compatible", "–"]
+        assert column(page, "reproduced") == ["compatible (2 of 4)", "–"]
         page.get_by_label("reproduced only").check()
         assert column(page, "agent") == ["genetic"]
         page.get_by_label("reproduced only").uncheck()
@@ -135,6 +135,16 @@ def test_what_came_out_different_was_not_reproduced(browser: Browser, home: str)
     with opened(browser, home) as page:
         assert page.evaluate(script % "{}") == ["identical", "compatible", "", None, "different"]
         assert page.evaluate(script % "{ reproduced: 'yes' }") == ["identical", "compatible"]
+
+
+def test_a_time_that_nobody_knows_is_a_dash_and_the_longest(browser: Browser, home: str) -> None:
+    script = """() => {
+      const column = columns({ budgets: [1] }, 0, 0).find((column) => column.key === "wall");
+      const board = { rows: [null, 2.5, 1e9, null, 0].map((wall) => ({ label: "x", wall })) };
+      return rows(board, column, {}).map(column.text);
+    }"""
+    with opened(browser, home) as page:
+        assert page.evaluate(script) == ["0.0 s", "2.5 s", "1000000000.0 s", "–", "–"]
 
 
 def test_every_curve_looks_different(browser: Browser) -> None:

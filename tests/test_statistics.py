@@ -62,30 +62,32 @@ def test_the_interquartile_mean_cuts_a_quarter_at_each_end() -> None:
     assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1))
 
 
-def test_resampling_stays_within_strata() -> None:
+def test_resampling_stays_within_strata_and_draws_one_less_than_each_has() -> None:
     strata = np.array([0, 1, 0, 1, 1, 2])
     drawn = resampled(strata, np.random.default_rng(0), 300)
-    assert (strata[drawn] == strata).all()
-    assert {tuple(row) for row in np.sort(drawn[:, [0, 2]])} == {(0, 0), (0, 2), (2, 2)}
-    assert (drawn[:, 5] == 5).all()
+    assert (strata[drawn] == [0, 1, 1, 2]).all()
+    assert {row[0] for row in drawn} == {0, 2}
+    assert {tuple(row) for row in np.sort(drawn[:, 1:3])} == {(1, 1), (1, 3), (1, 4), (3, 3), (3, 4), (4, 4)}
+    assert (drawn[:, 3] == 5).all()
 
 
 def test_the_bootstrap_of_a_small_sample_is_that_of_all_resamples() -> None:
     values = np.array([0.0, 1.0, 4.0])
-    means = [np.mean(sample) for sample in product(values, repeat=3)]  # 27, alike
-    ends = bootstrap_interval(values, np.zeros(3, int), lambda x: x.mean(-1), np.random.default_rng(1), 20_000, 0.8)
-    assert ends.tolist() == pytest.approx(np.quantile(means, [0.1, 0.9]))
+    means = [np.mean(sample) for sample in product(values, repeat=2)]  # 9, alike
+    ends = bootstrap_interval(values, np.zeros(3, int), lambda x: x.mean(-1), np.random.default_rng(1), 20_000, 0.5)
+    assert ends.tolist() == pytest.approx(np.quantile(means, [0.25, 0.75]))
 
 
-def test_the_bootstrap_interval_covers_what_it_should() -> None:
+@pytest.mark.parametrize(("tasks", "runs", "widest"), [(2, 20, 1.0), (60, 2, 0.6), (6, 5, 1.2)])
+def test_the_bootstrap_interval_covers_what_it_should(tasks: int, runs: int, widest: float) -> None:
     rng = np.random.default_rng(2)
-    covered = 0
+    strata, covered = np.repeat(np.arange(tasks), runs), 0
     for _ in range(300):
-        values = np.concatenate([rng.normal(0.0, 1.0, 20), rng.normal(10.0, 1.0, 20)])
-        low, high = bootstrap_interval(values, np.repeat([0, 1], 20), lambda x: x.mean(-1), rng, 300)
-        covered += low <= 5.0 <= high
-        assert high - low < 1.0  # without strata it would be 3
-    assert 0.90 <= covered / 300 <= 0.98
+        values = 10.0 * strata + rng.normal(size=len(strata))
+        low, high = bootstrap_interval(values, strata, lambda x: x.mean(-1), rng, 300)
+        covered += low <= 5.0 * (tasks - 1) <= high
+        assert high - low < widest  # without strata it would be several times as wide
+    assert 0.92 <= covered / 300 <= 0.98  # of two runs .83, were two drawn
 
 
 def test_rows_are_resampled_alike_and_each_as_if_alone() -> None:
@@ -126,7 +128,7 @@ def test_the_fast_interval_takes_a_transposed_array_and_leaves_it() -> None:
 def test_a_golden_interval() -> None:
     values, strata = np.array([0.0, 0.5, 0.5, 1.0, 0.25, 0.0, 0.75]), np.array([0, 0, 0, 0, 1, 1, 1])
     ends = interquartile_interval(values, strata, np.random.default_rng(0))
-    assert ends.tolist() == pytest.approx([0.15, 0.7], abs=1e-12)
+    assert ends.tolist() == pytest.approx([0.08125, 5 / 6], abs=1e-12)
 
 
 def test_mean_ranks_share_ties() -> None:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,9 @@ from bioseq_gym import InvalidSubmission, Ledger, UnknownName, load_task
 from bioseq_gym.agent import load_agent
 from bioseq_gym.replay import stated_faults
 from bioseq_gym.replay import verify as verify_run
+from bioseq_gym.report import write_report
 from bioseq_gym.runs import MANIFEST, Run, read_run, run_agent, write_manifest
+from bioseq_gym.study import Study
 from bioseq_gym.submission import PackedRun, Submission, faults, pack, read_submission, to_bytes, verify
 from bioseq_gym.submission.archive import DOCUMENT, RECORDS
 from bioseq_gym.submission.document import from_bytes
@@ -84,11 +87,18 @@ def test_a_longer_run_is_cut_to_what_a_run_on_the_suites_budget_is(
     made = pack(longer, "smoke", cut=True)
     assert faults(made) == []
     for cut, run in zip(made.runs, whole.runs, strict=True):
-        clock = {"wall_s", "asked"}  # rows that are asked again behind the last new one
+        clock = {"wall_s", "cut_from", "asked"}  # rows that are asked again behind the last new one
         assert {k: v for k, v in cut.manifest.items() if k not in clock} == {
             k: v for k, v in run.manifest.items() if k not in clock
         }
         assert run.asked[-1] == cut.manifest["asked"] <= run.manifest["asked"]
+        is_part = run.manifest["evaluations"] == 300  # else it was done before
+        assert cut.manifest.get("cut_from") == (400 if is_part else None)
+        assert np.isnan(cut.result().wall_s) == is_part  # nobody knows how long the part took
+        assert run.result().wall_s == run.manifest["wall_s"]
+        assert np.isnan(run.result(9).wall_s)
+    page = write_report(Study.of(made.results()), tmp_path / "page").read_text()
+    assert re.search(r"\| genetic \| \d+ \| \d+ % \| \d+ % \| \d+ % \| - \|\n", page)
     mixed = pack([*longer, *runs[:2]], "smoke", cut=True)
     assert [run.manifest for run in mixed.runs[:2]] == [run.manifest for run in whole.runs[:2]]
     assert to_bytes(pack(longer, "smoke", cut=True, abridged=True)) == to_bytes(
@@ -234,6 +244,10 @@ ABRIDGED = {
     "a sequence that is worse": (lambda s: put("tokens", -1, s.runs[AT].tokens[0])(s), "do not improve on what came"),
     "a record that does not improve": (with_a_flat_record, "1 of .* do not improve .*, the first of them record 2"),
     "too few distinct ones": (lambda s: changed(s, distinct=0.001), "its distinct share of 0.001 is not that of"),
+    "a run under two seeds and digests": (
+        lambda s: changed(doubled(s), lambda m: m.update(ledger_sha256="0" * 64), at=1),
+        f"{TASK} seed 1: its ledger is that of {TASK} seed 0; each seed counts once",
+    ),
     "too few feasible ones": (stating(feasible_share=0.0), "its feasible share of 0 is less than that of its records"),
 }
 CASES = [
@@ -254,6 +268,18 @@ def test_a_fault_is_found_and_named(
     with pytest.raises(InvalidSubmission, match=message):
         verify(tamper(good))
     assert faults(good) == []  # nothing that the cases share was changed
+
+
+def test_a_budget_that_nobody_could_follow_is_refused(runs: list[Path]) -> None:
+    def with_budget(budget: int) -> Submission:
+        of_task = pack(runs, TASK, abridged=True)
+        return replace(
+            of_task, runs=tuple(replace(run, manifest={**run.manifest, "budget": budget}) for run in of_task.runs)
+        )
+
+    assert not any("give at most" in fault for fault in faults(with_budget(10_000_000)))
+    with pytest.raises(InvalidSubmission, match="the budget is 10,000,001; give at most 10,000,000"):
+        verify(with_budget(10_000_001))
 
 
 def test_a_number_of_another_type_is_another_number() -> None:

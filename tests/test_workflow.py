@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from submissions import saved, stating
 
-from bioseq_gym.leaderboard import submit
+from bioseq_gym.leaderboard import file_name, submit
 from bioseq_gym.report import PAGE
 from bioseq_gym.submission import Submission, pack, to_bytes
 
@@ -53,7 +55,8 @@ def run(step: str, repository: Path, base: str) -> subprocess.CompletedProcess[s
 
 def test_it_installs_what_the_pull_request_goes_to() -> None:
     assert list(COMMANDS) == ["install", "verify", "pages"]
-    assert 'git worktree add ../base "$BASE"' in COMMANDS["install"]
+    assert 'git worktree add ../base "$BASE"\ncd ../base' in COMMANDS["install"]
+    assert "python -I -m pip install" in COMMANDS["install"]  # not a pip.py of the pull request
     assert "pull_request_target" not in WORKFLOW.read_text(encoding="utf-8")
     assert "${{" not in "".join(COMMANDS.values())  # nothing of a stranger's is pasted into a shell
 
@@ -84,10 +87,49 @@ def test_a_page_that_was_edited_or_not_built_fails(repository: Path, others: lis
     base = git(repository, "rev-parse", "HEAD")
     page = repository / "leaderboards" / "smoke" / PAGE
     page.write_text(page.read_text().replace("# smoke", "# Mine"))
-    new = repository / "leaderboards" / "smoke" / "submissions" / "random.zip"
-    new.write_bytes(to_bytes(pack(others, "smoke", abridged=True)))
+    submission = pack(others, "smoke", abridged=True)
+    new = repository / "leaderboards" / "smoke" / "submissions" / file_name(submission)
+    new.write_bytes(to_bytes(submission))
     commit(repository)
     assert run("verify", repository, base).returncode == 0
     done = run("pages", repository, base)
     assert done.returncode == 1
     assert "M leaderboards/smoke/README.md" in done.stderr
+
+
+def test_pages_and_pictures_that_no_submission_is_behind_fail(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    board = repository / "leaderboards"
+    for path in ("holo-4/README.md", "smoke/more.png", "smoke/.hidden.html"):
+        (board / path).parent.mkdir(exist_ok=True)
+        (board / path).write_bytes((board / "smoke" / PAGE).read_bytes())
+        commit(repository)
+        done = run("pages", repository, base)
+        assert (done.returncode, f" D leaderboards/{path}" in done.stderr) == (1, True)
+        git(repository, "reset", "-q", "--hard", base)
+
+
+def test_a_picture_may_differ_in_bytes_but_not_in_what_it_shows(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    picture = repository / "leaderboards" / "smoke" / "regret.png"
+    pixels = plt.imread(picture)
+    plt.imsave(picture, pixels, metadata={"Software": "another"})
+    commit(repository)
+    assert run("pages", repository, base).returncode == 0
+    git(repository, "reset", "-q", "--hard", base)
+    plt.imsave(picture, np.where(pixels.std(axis=-1, keepdims=True) > 0.2, 1.0, pixels))  # no curve
+    commit(repository)
+    done = run("pages", repository, base)
+    assert done.returncode == 1
+    assert "RMS" in done.stderr
+
+
+def test_rows_of_others_are_not_touched(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (row,) = (repository / "leaderboards" / "smoke" / "submissions").iterdir()
+    for change in (row.unlink, lambda: row.rename(row.with_name("mine.zip")), lambda: row.write_bytes(b"")):
+        change()
+        commit(repository)
+        done = run("verify", repository, base)
+        assert (done.returncode, f"by hand:\nleaderboards/smoke/submissions/{row.name}" in done.stderr) == (1, True)
+        git(repository, "reset", "-q", "--hard", base)

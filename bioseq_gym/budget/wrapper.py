@@ -97,12 +97,13 @@ class EvaluationBudget(_Budget, gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment of bioseq_gym with a fixed number of evaluations.
 
     Reinforcement learning uses :meth:`step`, batch optimizers use :meth:`evaluate`; both write the same ledger. Each
-    distinct sequence is charged once, infeasible ones too; repeats and resets are free. When nothing is left,
-    ``step`` truncates the episode with ``info["budget_exhausted"]`` and ``evaluate`` raises. With noise repeats are
-    charged like all rows, and ``evaluate`` draws from the environment's generator. The budget holds for
-    ``env.unwrapped`` as well, can't be given twice, and neither wrapper nor environment can be deep-copied or pickled.
-    Motifs, optimum and transition matrix are in no attribute of what is reachable from here, and ``spec`` is None,
-    since it would name them. That keeps honest agents honest; against others there is the replay, see a board's page.
+    distinct sequence is charged once, infeasible ones too, and the initial solution where it is asked; repeats and
+    resets are free. When nothing is left, ``step`` truncates the episode with ``info["budget_exhausted"]`` and
+    ``evaluate`` raises. With noise repeats are charged like all rows, and ``evaluate`` draws from the environment's
+    generator. The budget holds for ``env.unwrapped`` as well, can't be given twice, and neither wrapper nor environment
+    can be deep-copied or pickled. Motifs, optimum and transition matrix are in no attribute of what is reachable from
+    here, and ``spec`` is None, since it would name them. That keeps honest agents honest; against others there is the
+    replay, see a board's page.
 
     Args:
         env: an environment of bioseq_gym without a budget.

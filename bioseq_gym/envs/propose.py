@@ -10,9 +10,12 @@ class EhrlichProposeEnv(SequenceEnv):
     """Propose a whole sequence and be paid its value: a bandit, for black-box optimizers.
 
     ## Description
-    Each episode is one step. The value f(x) of the proposed sequence is a product over c hidden motifs of how much of
-    each motif x holds, 0 <= f <= 1, and a hidden transition matrix forbids some neighbours (Stanton et al., arXiv
-    2407.00236).
+    Each episode is one step, which proposes a sequence x of L tokens.
+
+    The value f(x), from 0 to
+    1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each other. Laid on x at the place
+    where most of them match, it counts the share that does, rounded down to one of q levels. A hidden transition matrix
+    forbids some neighbours; x is infeasible where it has such a pair (Stanton et al., arXiv 2407.00236).
 
     ## Action Space
     ``MultiDiscrete([V] * L)``: a sequence.
@@ -27,7 +30,7 @@ class EhrlichProposeEnv(SequenceEnv):
     The task's initial solution, always the same.
 
     ## Episode End
-    Terminated after one step. Truncated instead when an :class:`EvaluationBudget` around the environment has nothing
+    Terminated after one step. Truncated instead when an ``EvaluationBudget`` around the environment has nothing
     left for a sequence that is new; the observation then stays as it was.
 
     ## Information
@@ -39,7 +42,8 @@ class EhrlichProposeEnv(SequenceEnv):
     ## Arguments
     ``task``: a name for :func:`bioseq_gym.load_task`; or else the numbers of ``EhrlichSpec.from_seed``:
     ``V`` = 32 states, ``L`` = 32 positions, ``c`` = 4 motifs of ``k`` = 4 elements, ``q`` = k levels,
-    ``epistasis`` = 0, ``seed`` = 0 of the instance (not of the episodes: that is ``reset(seed=...)``).
+    ``epistasis`` = 0 (a motif's share h counts h (1 + epistasis h (h - 1))), ``seed`` = 0 of the instance (not of the
+    episodes: that is ``reset(seed=...)``).
     ``noise_std`` = 0, at most a million: standard deviation of a Gaussian noise on every value that is observed, from
     ``np_random``; also on the one in ``reward``. Infeasible stays infeasible, and the initial value has no noise.
     Under a budget a noisy function charges every row that is asked, repeats too.

@@ -56,13 +56,14 @@ class Entry:
 
     @property
     def constraints(self) -> str:
-        """``known`` to the agent, or a ``black box``."""
-        return "known" if self.submission.constraints_known else "black box"
+        """``known`` to the agent, or ``not shown`` to it."""
+        return "known" if self.submission.constraints_known else "not shown"
 
     @property
-    def verdict(self) -> str:
-        """Of the reproduction; empty if there is none."""
-        return self.reproduction.verdict if self.reproduction else ""
+    def reproduced(self) -> tuple[str, str]:
+        """The verdict, and of how many runs, as ``(2 of 30)``; empty if nobody ran it again."""
+        record = self.reproduction
+        return ("", "") if record is None else (record.verdict, f"({record.runs} of {record.of})")
 
 
 def index(boards: Sequence[str], trust: str) -> Data:
@@ -134,10 +135,11 @@ def _row(study: Study, agent: str, entry: Entry, groups: Mapping[str, Study]) ->
         "id": entry.id,
         "label": agent.removesuffix(" (constraints known)"),
         "constraints": entry.constraints,
-        "reproduced": entry.verdict,
+        "reproduced": entry.reproduced[0],
+        "again": entry.reproduced[1],
         "ledgers": entry.submission.kind,
         "runs": len(results),
-        "wall": round(float(np.median([result.wall_s for result in results])), 1),
+        "wall": _seconds(float(np.median([result.wall_s for result in results]))),
         "numbers": [_numbers(part, agent, at) for part in groups.values()],
     }
 
@@ -172,7 +174,7 @@ def _run(run: PackedRun, result: Result, budgets: Sequence[int]) -> Data:
         "seed": result.seed,
         "evaluations": result.evaluations,
         "regret": [_short(x) for x in result.curve.at(budgets)],
-        "wall": result.wall_s,
+        "wall": _seconds(result.wall_s),
         "ledger": run.manifest["ledger_sha256"],
         "best": result.solution.tolist(),
         "matches": [_match(match) for match in best],
@@ -182,6 +184,11 @@ def _run(run: PackedRun, result: Result, budgets: Sequence[int]) -> Data:
 def _match(match: MotifMatch) -> list[Any]:
     """Where the motif begins, and which of its elements are there."""
     return [int(match.positions[0]), "".join("01"[found] for found in match.found.tolist())]
+
+
+def _seconds(x: float) -> float | None:
+    """None where it is not known."""
+    return None if np.isnan(x) else round(x, 1)
 
 
 def _short(x: float) -> float:

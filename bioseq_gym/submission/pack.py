@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bioseq_gym.budget import Ledger
 from bioseq_gym.errors import BioseqGymError, InvalidSubmission, UnknownName
@@ -28,6 +29,7 @@ def pack(
     suite: str,
     *,
     agent: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     abridged: bool = False,
     cut: bool = False,
     card: Card | None = None,
@@ -41,18 +43,20 @@ def pack(
         suite: the name of a suite or of a task.
         agent: which agent's, by its name or, where it has several settings, by its label; needed where the runs are of
             several.
+        settings: leave out runs with others than these.
         abridged: keep only the records that improved on all before.
         cut: of a run directory with a larger budget than the suite's, where there is none with that one, take the first
             evaluations. This is what a run on the suite's budget would be, if its agent looks at its budget only to
             shorten its last batch; who runs it again can tell. One whose last batch would have been refused has up to a
-            batch more than it would have had. The wall time stays that of the whole run.
+            batch more than it would have had. How long the part took nobody knows; tables have a dash there.
         card: what its authors say of the agent, from :func:`bioseq_gym.submission.card.read_card`.
 
     Returns:
         A submission that verifies.
 
     Raises:
-        UnknownName: there is no such suite, task or agent, or there are several agents and none is given.
+        UnknownName: there is no such suite, task or agent, none with these settings, or there are several agents and
+            none is given.
         InvalidSubmission: the runs are not complete over the suite, one is not finished, can't be read or does not
             replay. All that is wrong is named.
     """
@@ -60,6 +64,9 @@ def pack(
     found = [entry for source in sources for entry in _found(source) if entry[1]["task"] in scope.tasks]
     if not found:
         raise UnknownName(f"no run is on {'a task of ' if scope.seeds else ''}{suite}; give the folder of its runs")
+    found = [entry for entry in found if settings is None or entry[1]["config"] == settings]
+    if not found:
+        raise UnknownName(f"no run on {suite} has these settings{f' of {agent}' if agent else ''}; sweep it with them")
     chosen = _of_one_agent(found, agent)
     seeded = [entry for entry in chosen if scope.seeds is None or entry[1]["seed"] < scope.seeds]
     fitting = [entry for entry in seeded if scope.budget in (None, entry[1]["budget"])]
@@ -100,8 +107,9 @@ def _first(run: Run, budget: int | None) -> Run:
     ledger, kept = run.ledger, slice(budget)
     columns = ledger.sequences[kept], ledger.values[kept], ledger.asked_counts[kept], ledger.call_numbers[kept]
     part = Ledger.of_columns(ledger.digest, ledger.V, *columns)
-    asked = int(columns[2][-1]) if len(ledger) > budget else run.manifest["asked"]
-    numbers = {"budget": budget, "asked": asked, **outcome(run_task(run.manifest), part, budget)}
+    numbers = {"budget": budget, **outcome(run_task(run.manifest), part, budget)}
+    if len(ledger) > budget:
+        numbers |= {"asked": int(columns[2][-1]), "cut_from": len(ledger)}
     return Run(run.path, run.manifest | numbers, part)
 
 

@@ -25,6 +25,8 @@ from bioseq_gym.submission.packed import PackedRun, Submission
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MOST_NAMED = 3
+MOST_EVALUATIONS = 10_000_000
+"""The largest budget of a submission: whoever is first on a task's board sets that of all who follow."""
 _STATED: dict[str, Callable[[Any], bool]] = {
     "evaluations": is_count,
     "calls": is_count,
@@ -80,19 +82,25 @@ def _scope_faults(submission: Submission) -> list[str]:
     if extra := [f"{task} seed {seed}" for task, seed in sorted(set(order) - expected)]:
         found.append(f"{_named(extra)} are not among the seeds 0 to {seeds - 1}")
     budget = scope.budget or runs[0].manifest["budget"]
+    if budget > MOST_EVALUATIONS:
+        found.append(f"the budget is {budget:,}; give at most {MOST_EVALUATIONS:,}")
     if others := [run.title for run in runs if run.manifest["budget"] != budget]:
         found.append(f"the budget of {_named(others)} is not {budget:,}")
     return found
 
 
 def _twin_faults(submission: Submission) -> list[str]:
-    """Seeds of a task with one ledger are one run; runs that asked nothing aside."""
-    seen: dict[tuple[str, str], str] = {}
+    """Seeds of a task with one ledger, or with one abridgement of it, are one run; those of no evaluation aside."""
+    seen: dict[tuple[str, str | bytes], str] = {}
     found = []
     for run in submission.runs:
-        key = run.manifest["task"], str(run.manifest.get("ledger_sha256"))
-        if run.manifest.get("evaluations") and seen.setdefault(key, run.title) != run.title:
-            found.append(f"{run.title}: its ledger is that of {seen[key]}; each seed counts once")
+        task, records = run.manifest["task"], run.places.tobytes() + run.tokens.tobytes()
+        if run.manifest.get("evaluations"):
+            first = seen.setdefault((task, str(run.manifest.get("ledger_sha256"))), run.title)
+            if first == run.title and records and not run.whole:
+                first = seen.setdefault((task, records), run.title)
+            if first != run.title:
+                found.append(f"{run.title}: its ledger is that of {first}; each seed counts once")
     return found
 
 

@@ -61,6 +61,10 @@ function count(number, noun) {
   return number.toLocaleString("en") + " " + noun + (number === 1 ? "" : "s");
 }
 
+function seconds(time) {
+  return time === null ? "–" : time.toFixed(1) + " s";
+}
+
 function thousands(number) {
   return number % 1000 === 0 ? number / 1000 + "k" : number.toLocaleString("en");
 }

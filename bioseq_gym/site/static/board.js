@@ -15,10 +15,10 @@ function columns(board, budget, group) {
     { key: "regret", head: `regret @ ${n}`, of: (row) => number(row, "regret")[0], up: true, text: (row) => interval(number(row, "regret")) },
     { key: "aocc", head: `AOCC @ ${n}`, of: (row) => number(row, "aocc")[0], up: false, text: (row) => interval(number(row, "aocc")) },
     { key: "constraints", head: "constraints", of: (row) => row.constraints, up: true },
-    { key: "reproduced", head: "reproduced", of: (row) => row.reproduced, rank: verdict, up: false },
+    { key: "reproduced", head: "reproduced", of: (row) => row.reproduced && `${row.reproduced} ${row.again}`, rank: verdict, up: false },
     { key: "ledgers", head: "ledgers", of: (row) => row.ledgers, up: false },
     { key: "runs", head: "runs", of: (row) => row.runs, up: false, text: (row) => String(row.runs) },
-    { key: "wall", head: "wall time", of: (row) => row.wall, up: true, text: (row) => row.wall.toFixed(1) + " s" },
+    { key: "wall", head: "wall time", of: (row) => row.wall ?? Infinity, up: true, text: (row) => seconds(row.wall) },
   ];
 }
 
@@ -115,7 +115,7 @@ function filters(state) {
   });
   const select = make("select", {
     id: "constraints", onchange: () => change({ constraints: select.value }),
-  }, ...[["", "all"], ["black box", "black box"], ["known", "known"]].map(([value, label]) =>
+  }, ...[["", "all"], ["not shown", "not shown"], ["known", "known"]].map(([value, label]) =>
     make("option", { value, selected: value === (state.constraints || "") }, label)));
   const box = make("input", {
     type: "checkbox", id: "reproduced", checked: Boolean(state.reproduced),

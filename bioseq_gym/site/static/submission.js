@@ -35,10 +35,10 @@ function bestRun(runs) {
 function card(found, row, board) {
   const facts = [
     ...found.card,
-    ["constraints", row.constraints === "known" ? "known to it" : "unknown to it, learned from infeasible answers"],
+    ["constraints", row.constraints === "known" ? "known to it" : "not shown to it"],
     ["reproduced", found.reproduction || "by nobody yet"],
     ["ledgers", row.ledgers === "whole" ? "whole: every evaluation" : "abridged: the evaluations that improved"],
-    ["runs", `${count(row.runs, "run")}, median wall time ${row.wall.toFixed(1)} s, as they state`],
+    ["runs", `${count(row.runs, "run")}, median wall time ${seconds(row.wall)}, as they state`],
     ["SHA-256", found.digest],
   ];
   const links = Object.entries(found.links).map(([key, href]) => make("a", { href, rel: "noreferrer nofollow" }, key));
@@ -89,7 +89,7 @@ function runTable(runs, board, state) {
   const rows = runs.map((run, i) => make("tr", {},
     make("th", { scope: "row" },
       make("a", { id: "run-" + i, href: address({ ...state, task: run.task, seed: run.seed }) }, run.task)),
-    ...[String(run.seed), ...run.regret.map((r) => r.toFixed(3)), run.evaluations.toLocaleString("en"), run.wall.toFixed(1) + " s"]
+    ...[String(run.seed), ...run.regret.map((r) => r.toFixed(3)), run.evaluations.toLocaleString("en"), seconds(run.wall)]
       .map((text) => make("td", { class: "number" }, text)),
     make("td", {}, make("code", { title: run.ledger }, run.ledger.slice(0, 12)))));
   return scrolling("Runs", make("table", {},
