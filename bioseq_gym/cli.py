@@ -34,7 +34,7 @@ from bioseq_gym.sweep.show import sweep_progress
 from bioseq_gym.terminal import fail, print_table
 
 DEFAULT_TASK = "llome/ehr-V32-L32-c4-k4-q4"
-EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check that failed, 130 when interrupted."
+EPILOG = "Exit status: 0, 2 for bad use or bad input, 1 for a check or an agent that failed, 130 when interrupted."
 
 
 class Parser(argparse.ArgumentParser):

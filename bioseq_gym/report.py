@@ -18,10 +18,10 @@ from bioseq_gym.plots import line_styles, plot_ecdf, plot_regret, plot_rounds
 from bioseq_gym.rounds import Round, rounds_table
 from bioseq_gym.statistics import (
     RESAMPLES,
+    draw,
     expected_running_time,
     holm,
     mean_ranks,
-    resampled,
     superiority,
 )
 from bioseq_gym.study import SEED, PathLike, Study
@@ -304,7 +304,7 @@ def _medians(study: Study, resamples: int | None = None) -> NDArray[np.float64]:
         for t, group in enumerate(of_task.values()):
             areas = np.array([result.area for result in group])
             if resamples is not None:
-                areas = areas[resampled(np.zeros(len(areas), np.int64), rng, resamples)]
+                areas = areas[draw(len(areas), rng, resamples)]
             medians[..., t, a] = np.median(areas, axis=-1)
     return medians
 

@@ -5,7 +5,7 @@ A stratum is a set of runs that are draws from one distribution: the runs of one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,40 +57,6 @@ def interquartile_mean(values: Floats) -> Floats:
     return means
 
 
-def bootstrap_interval(
-    values: Floats,
-    strata: NDArray[np.int64],
-    statistic: Callable[[Floats], Floats],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> Floats:
-    """Percentile bootstrap interval of a statistic; runs are drawn with replacement within each stratum.
-
-    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021). Of n
-    runs of a stratum n - 1 are drawn (Rao and Wu, "Resampling inference with complex survey data", 1988): n would give
-    (n - 1) / n of the variance, which is half for two runs of each task, however many tasks there are.
-
-    This is the plain form, of any statistic; reports use :func:`interquartile_interval`, and the tests hold it to this.
-
-    Args:
-        values: (..., n) the last axis is over runs, which are drawn alike for all that comes before.
-        strata: (n,) which stratum a run is of.
-        statistic: takes the last axis away.
-        rng: of the draws.
-        resamples: how many.
-        level: what share of the resampled statistics lies in the interval.
-
-    Returns:
-        (2, ...) the ends.
-    """
-    drawn = resampled(strata, rng, resamples)
-    rows = values.reshape(-1, values.shape[-1])
-    ends = np.array([np.quantile(statistic(row[drawn]), [(1 - level) / 2, (1 + level) / 2]) for row in rows])
-    intervals: Floats = ends.T.reshape(2, *values.shape[:-1])
-    return intervals
-
-
 def interquartile_interval(
     values: Floats,
     strata: NDArray[np.int64],
@@ -98,10 +64,15 @@ def interquartile_interval(
     resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Floats:
-    """:func:`bootstrap_interval` of the interquartile mean: the same from the same draws, up to rounding, but faster.
+    """Percentile bootstrap interval of the interquartile mean; runs are drawn with replacement within each stratum.
 
-    A row is sorted once, not once for each resample. How often a resample has each run is the same in all rows, so that
-    a walk along the sorted row, adding these numbers up, knows which values are in the middle half, and how often.
+    It covers what other seeds would give on the same tasks, not the choice of the tasks (Agarwal et al., 2021). Of n
+    runs of a stratum n - 1 are drawn, and count n / (n - 1) each (Rao and Wu, "Resampling inference with complex survey
+    data", 1988): n would give (n - 1) / n of the variance, which is half for two runs of each task, however many tasks
+    there are.
+
+    A row is sorted once, not once for each resample. What each run counts in a resample is the same in all rows, so
+    that a walk along the sorted row, adding this up, knows how much of each value is in the middle half.
 
     Args:
         values: (..., n) finite; the last axis is over runs, which are drawn alike for all that comes before.
@@ -117,8 +88,8 @@ def interquartile_interval(
     rows = np.ascontiguousarray(values, np.float64).reshape(-1, n)
     rows, back = np.unique(rows, axis=0, return_inverse=True)  # curves of few runs change at few of their points
     order = np.argsort(rows, axis=-1)
-    counts, means = np.zeros((n, resamples), np.int32), np.zeros((len(rows), resamples))
-    _middle_means(np.take_along_axis(rows, order, axis=-1), order, resampled(strata, rng, resamples), counts, means)
+    means = np.zeros((len(rows), resamples))
+    _middle_means(np.take_along_axis(rows, order, axis=-1), order, resampled_weights(strata, rng, resamples), means)
     ends: Floats = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
     return ends[:, back.ravel()].reshape(2, *values.shape[:-1])
 
@@ -127,36 +98,37 @@ def interquartile_interval(
 def _middle_means(
     values: Floats,  # (rows, n) each row sorted
     order: NDArray[np.int64],  # (rows, n) which run each value is of
-    drawn: NDArray[np.int64],  # (resamples, m) runs
-    counts: NDArray[np.int32],  # (n, resamples) zeros; out: how often each resample has each run
+    weights: Floats,  # (n, resamples) what each run counts in each resample, n in all
     means: Floats,  # (rows, resamples) zeros; out: the interquartile means
 ) -> None:
     rows, n = values.shape
-    resamples, m = drawn.shape
-    for i in range(resamples):
-        for j in range(m):
-            counts[drawn[i, j], i] += 1
-    low, high = np.int32(m // 4), np.int32(m - m // 4)
-    reached = np.empty(resamples, np.int32)  # how many of a resample's m values, in order, were walked past
+    low, high = float(n // 4), float(n - n // 4)
+    reached = np.empty(means.shape[1])  # how much of a resample's n, in order, was walked past
     for row in range(rows):
-        reached[:] = 0
+        reached[:] = 0.0
         total = means[row]
         for place in range(n):
-            value, count = values[row, place], counts[order[row, place]]
-            for i in range(resamples):  # innermost, so that vector registers take many resamples at once
+            value, weight = values[row, place], weights[order[row, place]]
+            for i in range(len(reached)):  # innermost, so that vector registers take many resamples at once
                 before = reached[i]
-                reached[i] += count[i]
+                reached[i] += weight[i]
                 total[i] += value * (min(max(reached[i], low), high) - min(max(before, low), high))
         total /= high - low
 
 
-def resampled(strata: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
-    """(resamples, m) indices of runs: of each stratum one less than it has, at least one, with replacement."""
-    drawn = []
+def resampled_weights(strata: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Floats:
+    """(n, resamples) what each run counts in each resample; all runs of a stratum together as many as it has."""
+    weights = np.zeros((len(strata), resamples))
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn.append(members[rng.integers(len(members), size=(resamples, max(1, len(members) - 1)))])
-    return np.concatenate(drawn, axis=1)
+        drawn = members[draw(len(members), rng, resamples)]
+        np.add.at(weights, (drawn, np.arange(resamples)[:, None]), len(members) / drawn.shape[1])
+    return weights
+
+
+def draw(count: int, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
+    """(resamples, m) which of ``count`` runs of a stratum are drawn, with replacement: one less, or the only one."""
+    return rng.integers(count, size=(resamples, max(1, count - 1)))
 
 
 def mean_ranks(scores: Floats) -> Floats:
