@@ -123,8 +123,9 @@ def read_board(root: PathLike, name: str) -> list[Submission]:
     scope = load_scope(name)
     found: list[Submission] = []
     files = _files(Path(root) / name / SUBMISSIONS)
-    for path in sorted({*(Path(root) / name / SUBMISSIONS).glob("[!.]*")} - {*files, *map(_record_of, files)}):
-        raise InvalidSubmission(f"{os.fspath(path)!r} is neither a submission nor a record beside one; remove it")
+    there = set((Path(root) / name / SUBMISSIONS).glob("[!.]*"))
+    if stray := sorted(there - {*files, *map(_record_of, files)}):
+        raise InvalidSubmission(f"{os.fspath(stray[0])!r} is neither a submission nor a record beside one; remove it")
     for path in files:
         submission = read_submission(path)
         if submission.scope != scope:
@@ -197,11 +198,12 @@ def _refuse(submission: Submission, others: Iterable[Submission]) -> None:
                 "run it with that"
             )
         # Some may be shared in all honesty: an agent may begin as another does, and be done before they part.
-        shared, runs = len(submission.ledgers & other.ledgers), min(len(submission.runs), len(other.runs))
-        if shared and 2 * shared >= runs:
+        # Of the larger one half, or who packs little could keep another's many runs off the board.
+        shared, runs = len(submission.ledgers & other.ledgers), max(len(submission.runs), len(other.runs))
+        if 2 * shared >= runs:
             raise InvalidSubmission(
-                f"{submission.name} is refused: it and {other.name} share {shared} ledgers, of the {runs} of the "
-                "smaller one, under two names; leave one out"
+                f"{submission.name} is refused: it and {other.name} share {shared} ledgers, of {runs} at most, under "
+                "two names; leave one out"
             )
 
 
@@ -329,8 +331,9 @@ def _locked(root: Path) -> Iterator[None]:
 _INDEX = """[index.html](index.html) shows all of this with switches and curves: open it in a browser, or see
 `bioseq-gym leaderboard --serve`.
 
-A board for each suite, and for single tasks. Each row of a board is one submission, a file that anyone can
-replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and anew by `bioseq-gym leaderboard --rebuild`.
+A board for each suite, and for single tasks, whose first submission sets the budget of all. Each row of a board is one
+submission, a file that anyone can replay with `bioseq-gym verify`. Pages are built by `bioseq-gym submit`, and anew by
+`bioseq-gym leaderboard --rebuild`.
 """
 
 _ROWS = """Built by `bioseq-gym submit` from the files in `submissions`, which `bioseq-gym verify` replays. Each row
@@ -344,14 +347,14 @@ evaluation: all numbers but the wall time were computed from that replay, and th
 stated. *Abridged* ledgers hold only the records at which the best value rose. Regret, AOCC, targets, running times and
 curves are of that replay; how many evaluations were spent, which running times count where a target was missed,
 feasible and distinct shares, diversity and the digest are only stated. The wall time always is. Who runs the same agent
-with the same settings and seeds gets the whole ledgers, where it uses torch on the same kind of processor, and can
-compare their digests.
+with the same settings and seeds gets the whole ledgers, and can compare their digests; with an agent that uses torch
+this may take the same kind of processor.
 
 **What it cannot prove:** that nobody looked at the function's definition, which is public; that the agent named is the
 one that asked, with that seed; that it was not shown the constraints; that all that was asked is there, in the order in
 which it was asked, and was not picked from more; that the runs were not picked from several, are not one run altered a
-little for each seed, or are not the beginning of longer ones; and how long they took. Of pull requests a workflow
-compares pictures with those that it draws only roughly."""
+little for each seed, or are not the beginning of longer ones; and how long they took. The workflow that checks pull
+requests compares pictures only roughly."""
 
 _CARDS = "## Cards\n\nWhat their authors say of them, which no replay can check."
 

@@ -210,8 +210,8 @@ _DEFINITIONS = f"""## How the numbers are defined
 - **Evaluations** are distinct sequences, infeasible ones included; a sequence asked again is free.
 - **Regret** is 1 minus the best value so far, which starts at that of the initial solution. A run that ended before its
   budget, for most agents because it found the optimum, keeps its last regret.
-- **Constraints known** marks an agent that was shown which tokens may follow which; all others state that they were
-  not.
+- **Constraints known** marks an agent that was shown which tokens may follow which, or whose card says that it knew;
+  all others state that they were not shown it.
 - **A [b, c]** is the interquartile mean over all runs, the mean of the middle half, and its 95 % percentile-bootstrap
   interval from {RESAMPLES:,} resamples of the runs within each task ([Agarwal et al.](https://arxiv.org/abs/2108.13264)),
   each of one run less than there are, without which it would be too narrow for few runs of a task ([Rao and

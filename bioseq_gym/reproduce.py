@@ -137,9 +137,12 @@ def _start(out: Path, submission: Submission, agent: Agent) -> list[int]:
     if not any(out.iterdir()):
         order = SystemRandom().sample(range(len(submission.runs)), len(submission.runs))
         write_whole(note, json.dumps(facts | {"order": order}, indent=2) + "\n")
-    found = json.loads(note.read_bytes()) if note.is_file() else {}
-    order = found.pop("order", [])
-    if found != facts:
+    try:
+        found = json.loads(note.read_bytes())
+        order = found.pop("order")
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):  # another file, or none
+        found, order = None, []
+    if found != facts or sorted(order) != list(range(len(submission.runs))):
         raise InvalidConfig(
             f"{out} holds something else than this submission run again by this code of {agent.name}; "
             "give a new folder with --out, or delete that one"

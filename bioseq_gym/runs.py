@@ -112,7 +112,7 @@ class Result:
     @classmethod
     def stated(cls, manifest: Manifest, budget: int, **numbers: Any) -> Result:
         """A result of the run of ``manifest`` on ``budget``, with the fields from ``evaluations`` to ``diversity``."""
-        spent = manifest.get("cut_from", manifest["evaluations"])
+        spent = manifest.get("cut_from", manifest.get("evaluations"))
         return cls(
             task=manifest["task"],
             agent=manifest["agent"],

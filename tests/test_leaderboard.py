@@ -94,8 +94,8 @@ def with_budget(budget: int) -> Callable[[Submission], Submission]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda s: renamed(s, "mine"), r"it and .*genetic-.*\.zip share 4 ledgers, of the 4 of the smaller one"),
-        (lambda s: renamed(s, "mine", 2), "share 2 ledgers, of the 4 of"),
+        (lambda s: renamed(s, "mine"), r"it and .*genetic-.*\.zip share 4 ledgers, of 4 at most"),
+        (lambda s: renamed(s, "mine", 2), "share 2 ledgers, of 4 at most"),
         (lambda s: changed(s, lambda m: m.update(wall_s=9.0)), "is of the same agent and settings, which count once"),
         (stating(best_value=0.5), "states best_value = 0.5"),
         (lambda s: replace(s, runs=s.runs[:3]), "1 of 4 runs of smoke are missing"),
@@ -122,6 +122,19 @@ def test_names_of_files_that_meet_are_seen(
 def test_an_agent_may_share_a_run_with_another(board: Path, abridged: Submission, tmp_path: Path) -> None:
     submit([saved(renamed(abridged, "parts-early", 1), tmp_path / "a.zip")], board)
     assert [s.agent for s in read_board(board, "smoke")] == ["genetic", "parts-early"]
+
+
+def test_who_packs_few_runs_keeps_nobody_off_the_board(runs: list[Path], tmp_path: Path) -> None:
+    more = [run_agent(load_agent("genetic"), load_task(TASK), budget=300, seed=2, out=tmp_path / "2").path]
+    mine, theirs = renamed(pack(runs[:1], TASK), "mine"), pack([*runs, *more], TASK)
+    for number, order in enumerate(([mine, theirs], [theirs, mine])):  # one of three ledgers is shared
+        for submission in order:
+            submit([saved(submission, tmp_path / "a.zip")], tmp_path / str(number))
+    two = pack(runs, TASK)
+    for number, order in enumerate(([mine, two], [two, mine]), 2):
+        submit([saved(order[0], tmp_path / "a.zip")], tmp_path / str(number))
+        with pytest.raises(InvalidSubmission, match=r"share 1 ledgers, of 2 at most, under two names"):
+            submit([saved(order[1], tmp_path / "a.zip")], tmp_path / str(number))
 
 
 def test_a_board_of_a_task_has_one_budget(runs: list[Path], others: list[Path], tmp_path: Path) -> None:

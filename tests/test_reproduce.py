@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from bioseq_gym.cli import main
 from bioseq_gym.errors import InvalidConfig
 from bioseq_gym.leaderboard import board_table, read_board, rebuild, submit
 from bioseq_gym.report import PAGE
-from bioseq_gym.reproduce import OTHER_SEEDS, RECORD, reproduce
+from bioseq_gym.reproduce import OTHER_SEEDS, RECORD, STARTED, reproduce
 from bioseq_gym.runs import run_agent
 from bioseq_gym.submission import Submission, pack
 from bioseq_gym.submission.document import digest
@@ -47,6 +48,12 @@ def test_a_folder_that_holds_anything_else_is_refused(abridged: Submission, runs
         reproduce(abridged, broken, tmp_path)
     with pytest.raises(InvalidConfig, match="holds something else"):
         reproduce(replace(abridged, runs=abridged.runs[:1]), GENETIC, tmp_path)
+    facts = json.loads((note := tmp_path / STARTED).read_text())
+    facts.pop("order")
+    for text in ("", "{", "[]", "null", json.dumps(facts), json.dumps(facts | {"order": []})):
+        note.write_text(text)
+        with pytest.raises(InvalidConfig, match="holds something else"):
+            reproduce(abridged, GENETIC, tmp_path)
 
 
 def broken_run(env: Any, seed: int, config: Any) -> None:

@@ -244,10 +244,6 @@ ABRIDGED = {
     "a sequence that is worse": (lambda s: put("tokens", -1, s.runs[AT].tokens[0])(s), "do not improve on what came"),
     "a record that does not improve": (with_a_flat_record, "1 of .* do not improve .*, the first of them record 2"),
     "too few distinct ones": (lambda s: changed(s, distinct=0.001), "its distinct share of 0.001 is not that of"),
-    "a run under two seeds and digests": (
-        lambda s: changed(doubled(s), lambda m: m.update(ledger_sha256="0" * 64), at=1),
-        f"{TASK} seed 1: its ledger is that of {TASK} seed 0; each seed counts once",
-    ),
     "too few feasible ones": (stating(feasible_share=0.0), "its feasible share of 0 is less than that of its records"),
 }
 CASES = [

@@ -12,6 +12,7 @@ from textwrap import dedent
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 from submissions import saved, stating
 
 from bioseq_gym.leaderboard import file_name, submit
@@ -56,6 +57,7 @@ def run(step: str, repository: Path, base: str) -> subprocess.CompletedProcess[s
 def test_it_installs_what_the_pull_request_goes_to() -> None:
     assert list(COMMANDS) == ["install", "verify", "pages"]
     assert 'git worktree add ../base "$BASE"\ncd ../base' in COMMANDS["install"]
+    assert "    shell: bash" in WORKFLOW.read_text(encoding="utf-8")  # with pipefail, as run() has it
     assert "python -I -m pip install" in COMMANDS["install"]  # not a pip.py of the pull request
     assert "pull_request_target" not in WORKFLOW.read_text(encoding="utf-8")
     assert "${{" not in "".join(COMMANDS.values())  # nothing of a stranger's is pasted into a shell
@@ -100,13 +102,18 @@ def test_a_page_that_was_edited_or_not_built_fails(repository: Path, others: lis
 def test_pages_and_pictures_that_no_submission_is_behind_fail(repository: Path) -> None:
     base = git(repository, "rev-parse", "HEAD")
     board = repository / "leaderboards"
-    for path in ("holo-4/README.md", "smoke/more.png", "smoke/.hidden.html"):
-        (board / path).parent.mkdir(exist_ok=True)
+    strays = [
+        *("holo-4/README.md", "smoke/more.png", "smoke/.hidden.html", "cards/card.html", "submissions/README.md"),
+        *("holo-4/submissions/index.html", "smoke/submissions/.hidden.zip", "smoke/submissions/page.html"),
+    ]
+    for path in strays:
+        (board / path).parent.mkdir(parents=True, exist_ok=True)
         (board / path).write_bytes((board / "smoke" / PAGE).read_bytes())
-        commit(repository)
-        done = run("pages", repository, base)
-        assert (done.returncode, f" D leaderboards/{path}" in done.stderr) == (1, True)
-        git(repository, "reset", "-q", "--hard", base)
+    (board / "link.md").symlink_to("smoke/README.md")
+    commit(repository)
+    done = run("pages", repository, base)
+    assert done.returncode == 1
+    assert {line[3:] for line in done.stderr.splitlines()[1:]} == {f"leaderboards/{p}" for p in [*strays, "link.md"]}
 
 
 def test_a_picture_may_differ_in_bytes_but_not_in_what_it_shows(repository: Path) -> None:
@@ -117,6 +124,12 @@ def test_a_picture_may_differ_in_bytes_but_not_in_what_it_shows(repository: Path
     commit(repository)
     assert run("pages", repository, base).returncode == 0
     git(repository, "reset", "-q", "--hard", base)
+    first = Image.open(picture).convert("RGBA")
+    first.save(picture, save_all=True, append_images=[Image.new("RGBA", first.size, "white")])
+    commit(repository)
+    done = run("pages", repository, base)
+    assert (done.returncode, "it moves" in done.stderr) == (1, True)
+    git(repository, "reset", "-q", "--hard", base)
     plt.imsave(picture, np.where(pixels.std(axis=-1, keepdims=True) > 0.2, 1.0, pixels))  # no curve
     commit(repository)
     done = run("pages", repository, base)
@@ -125,11 +138,17 @@ def test_a_picture_may_differ_in_bytes_but_not_in_what_it_shows(repository: Path
 
 
 def test_rows_of_others_are_not_touched(repository: Path) -> None:
-    base = git(repository, "rev-parse", "HEAD")
-    (row,) = (repository / "leaderboards" / "smoke" / "submissions").iterdir()
-    for change in (row.unlink, lambda: row.rename(row.with_name("mine.zip")), lambda: row.write_bytes(b"")):
-        change()
-        commit(repository)
-        done = run("verify", repository, base)
-        assert (done.returncode, f"by hand:\nleaderboards/smoke/submissions/{row.name}" in done.stderr) == (1, True)
-        git(repository, "reset", "-q", "--hard", base)
+    board = repository / "leaderboards"
+    (row,) = (board / "smoke" / "submissions").iterdir()
+    (record := row.with_suffix(".reproduced.json")).write_text("{}")
+    (card := board / "cards" / "genetic.toml").parent.mkdir()
+    card.write_text("")
+    base = commit(repository)
+    for file in (row, record, card):
+        for change in (file.unlink, lambda f=file: f.rename(f.with_name("mine")), lambda f=file: f.write_text("x")):
+            change()
+            commit(repository)
+            done = run("verify", repository, base)
+            named = f"by hand:\n{file.relative_to(repository)}\n"
+            assert (done.returncode, named in done.stderr) == (1, True)
+            git(repository, "reset", "-q", "--hard", base)

@@ -16,10 +16,10 @@ class EhrlichBuildEnv(SequenceEnv):
     ## Description
     The state is the first tokens of a sequence x of L tokens. Each step appends one.
 
-    The value f(x), from 0 to
-    1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each other. Laid on x at the place
-    where most of them match, it counts the share that does, rounded down to one of q levels. A hidden transition matrix
-    forbids some neighbours; x is infeasible where it has such a pair (Stanton et al., arXiv 2407.00236).
+    The value f(x), from 0 to 1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each
+    other. Laid on x at the place where most of them match, it counts the share that does, rounded down to one of q
+    levels. A hidden transition matrix forbids some neighbours; x is infeasible where it has such a pair (Stanton et
+    al., arXiv 2407.00236).
 
     ## Action Space
     ``Discrete(V)``: the next token.

@@ -13,10 +13,10 @@ class EhrlichEnv(SequenceEnv):
     The state is a feasible sequence x of L tokens. Each step puts one token at one position; an edit that would make x
     infeasible is refused.
 
-    The value f(x), from 0 to
-    1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each other. Laid on x at the place
-    where most of them match, it counts the share that does, rounded down to one of q levels. A hidden transition matrix
-    forbids some neighbours; x is infeasible where it has such a pair (Stanton et al., arXiv 2407.00236).
+    The value f(x), from 0 to 1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each
+    other. Laid on x at the place where most of them match, it counts the share that does, rounded down to one of q
+    levels. A hidden transition matrix forbids some neighbours; x is infeasible where it has such a pair (Stanton et
+    al., arXiv 2407.00236).
 
     ## Action Space
     ``MultiDiscrete([L, V])``: ``(position, token)``.

@@ -12,10 +12,10 @@ class EhrlichProposeEnv(SequenceEnv):
     ## Description
     Each episode is one step, which proposes a sequence x of L tokens.
 
-    The value f(x), from 0 to
-    1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each other. Laid on x at the place
-    where most of them match, it counts the share that does, rounded down to one of q levels. A hidden transition matrix
-    forbids some neighbours; x is infeasible where it has such a pair (Stanton et al., arXiv 2407.00236).
+    The value f(x), from 0 to 1, is a product over c hidden motifs. A motif is k tokens at fixed distances from each
+    other. Laid on x at the place where most of them match, it counts the share that does, rounded down to one of q
+    levels. A hidden transition matrix forbids some neighbours; x is infeasible where it has such a pair (Stanton et
+    al., arXiv 2407.00236).
 
     ## Action Space
     ``MultiDiscrete([V] * L)``: a sequence.

@@ -90,17 +90,13 @@ def _scope_faults(submission: Submission) -> list[str]:
 
 
 def _twin_faults(submission: Submission) -> list[str]:
-    """Seeds of a task with one ledger, or with one abridgement of it, are one run; those of no evaluation aside."""
-    seen: dict[tuple[str, str | bytes], str] = {}
+    """Seeds of a task with one ledger are one run; runs that asked nothing aside."""
+    seen: dict[tuple[str, str], str] = {}
     found = []
     for run in submission.runs:
-        task, records = run.manifest["task"], run.places.tobytes() + run.tokens.tobytes()
-        if run.manifest.get("evaluations"):
-            first = seen.setdefault((task, str(run.manifest.get("ledger_sha256"))), run.title)
-            if first == run.title and records and not run.whole:
-                first = seen.setdefault((task, records), run.title)
-            if first != run.title:
-                found.append(f"{run.title}: its ledger is that of {first}; each seed counts once")
+        key = run.manifest["task"], str(run.manifest.get("ledger_sha256"))
+        if run.manifest.get("evaluations") and seen.setdefault(key, run.title) != run.title:
+            found.append(f"{run.title}: its ledger is that of {seen[key]}; each seed counts once")
     return found
 
 
