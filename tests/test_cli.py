@@ -43,7 +43,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: lis
     status, out, err = run(capsys, *command, "--help")
     assert (status, err) == (0, "")
     assert out.startswith("usage: ")
-    assert "Exit status: 0, 2 for bad use or bad input, 1 for a check or an agent that failed" in out
+    assert "Exit status: 0, 2 for bad use or bad input, 1 for a check or an agent that failed" in " ".join(out.split())
 
 
 def test_the_help_of_an_agent_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
