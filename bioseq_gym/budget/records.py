@@ -34,7 +34,7 @@ def record_dtype(L: int) -> np.dtype[np.void]:
 
 def file_size(L: int, records: int) -> int:
     """Bytes of the file of a ledger with so many records over sequences of L tokens."""
-    return _HEADER.size + records * record_dtype(L).itemsize
+    return kernels.HEADER + records * record_dtype(L).itemsize
 
 
 def pack_header(digest: str, V: int, L: int, repeats_charged: bool) -> bytes:
@@ -53,10 +53,10 @@ def parse_header(data: bytes, name: str) -> tuple[str, int, int, bool]:
     Raises:
         InvalidLedger: they are no header, or a damaged one.
     """
-    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
+    if len(data) < kernels.HEADER or not data.startswith(_MAGIC):
         raise InvalidLedger(f"{name} is not a ledger of bioseq_gym; give the ledger.bin of a run")
     _, V, L, digest, repeats_charged, check = _HEADER.unpack_from(data)
-    if zlib.crc32(data[: _HEADER.size - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
+    if zlib.crc32(data[: kernels.HEADER - 4]) != check or not 2 <= V <= 256 or L < 1 or repeats_charged > 1:
         raise InvalidLedger(f"{name} is damaged: its header fails its checksum. Restore the file, or start again")
     return digest.hex(), V, L, bool(repeats_charged)
 

@@ -25,8 +25,7 @@ from bioseq_gym.submission.packed import PackedRun, Submission
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MOST_NAMED = 3
-MOST_EVALUATIONS = 10_000_000
-"""The largest budget of a submission: whoever is first on a task's board sets that of all who follow."""
+_MOST_EVALUATIONS = 10_000_000  # whoever is first on a task's board sets the budget of all who follow
 _STATED: dict[str, Callable[[Any], bool]] = {
     "evaluations": is_count,
     "calls": is_count,
@@ -82,8 +81,8 @@ def _scope_faults(submission: Submission) -> list[str]:
     if extra := [f"{task} seed {seed}" for task, seed in sorted(set(order) - expected)]:
         found.append(f"{_named(extra)} are not among the seeds 0 to {seeds - 1}")
     budget = scope.budget or runs[0].manifest["budget"]
-    if budget > MOST_EVALUATIONS:
-        found.append(f"the budget is {budget:,}; give at most {MOST_EVALUATIONS:,}")
+    if budget > _MOST_EVALUATIONS:
+        found.append(f"the budget is {budget:,}; give at most {_MOST_EVALUATIONS:,}")
     if others := [run.title for run in runs if run.manifest["budget"] != budget]:
         found.append(f"the budget of {_named(others)} is not {budget:,}")
     return found
